@@ -1,0 +1,21 @@
+"""What a data set hands to a system."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples and what is said about each.
+
+    data: a tensor with the batch first ((B, C, H, W) images in [-1, 1], (B, T, C, H, W) video), or a list of B strings.
+    condition: name -> one value a row: a (B,) long tensor for labels, a list of B strings for text.
+    """
+
+    data: Any
+    condition: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.data)

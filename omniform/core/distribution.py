@@ -1,0 +1,106 @@
+"""What a head returns: a distribution over the content of each asked token."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from .rng import Rng
+from .tokens import _picked
+
+
+class Content(NamedTuple):
+    """What some tokens say, without where they sit."""
+
+    ids: Tensor | None = None       # (B, L, Q) long
+    vec: Tensor | None = None       # (B, L, C) float
+
+
+class Says(Protocol):
+    """Anything with content: Tokens or Content."""
+
+    @property
+    def ids(self) -> Tensor | None: ...
+    @property
+    def vec(self) -> Tensor | None: ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw. temperature 0 is the mode; the filters act on discrete content, in the order top-k, top-p, min-p."""
+
+    temperature: float = 1.0
+    top_k: int = 0                  # 0: all
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def filtered(self, logits: Tensor) -> Tensor:
+        """(..., V) logits after temperature and filters (temperature above 0)."""
+        logits = logits.float() / self.temperature if self.temperature not in (0.0, 1.0) else logits.float()
+        if 0 < self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, -1).values[..., -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        if self.top_p < 1:
+            ranked, order = logits.sort(-1, descending=True)
+            share = ranked.softmax(-1)
+            over = share.cumsum(-1) - share >= self.top_p           # the token that crosses the line stays
+            logits = logits.masked_fill(torch.zeros_like(over).scatter(-1, order, over), -torch.inf)
+        if self.min_p > 0:
+            share = logits.softmax(-1)
+            logits = logits.masked_fill(share < self.min_p * share.amax(-1, keepdim=True), -torch.inf)
+        return logits
+
+
+class Distribution(ABC):
+    """A distribution a place. Its tensors are (B, L, ...)."""
+
+    exact: ClassVar[bool]
+    """Whether nll is a likelihood, in nats; else a bound or a surrogate."""
+
+    @abstractmethod
+    def nll(self, target: Says, *, rng: Rng) -> Tensor:
+        """(B, L) nats."""
+
+    @abstractmethod
+    def sample(self, *, rng: Rng, how: Sampling) -> Content: ...
+
+    @abstractmethod
+    def confidence(self, content: Says) -> Tensor:
+        """(B, L), any score that rises with the belief in that content."""
+
+    @abstractmethod
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with every (B, L, ...) tensor changed alike along its first two dimensions."""
+
+    @classmethod
+    @abstractmethod
+    def mix(cls, distributions: Sequence[Self], weights: Sequence[Tensor]) -> Self:
+        """Guidance: weights (B,) a distribution; they sum to 1 and may be negative."""
+
+    def at(self, places: slice) -> Self:
+        """The distribution of some of the asked places."""
+        return self.mapped(lambda x: x[:, places])
+
+    def gather(self, index: Tensor) -> Self:
+        """Places index (B, n), chosen row by row."""
+        return self.mapped(lambda x: _picked(x, index))
+
+
+class Head(nn.Module, ABC):
+    """Hidden states to a distribution."""
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """(B, L, D) -> a distribution a place."""
+
+
+def weighted(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """sum of weight (B,) times tensor (B, L, ...)."""
+    total = torch.zeros_like(tensors[0])
+    for x, w in zip(tensors, weights, strict=True):
+        total = total + x * w.to(x.dtype).reshape(-1, *(1,) * (x.dim() - 1))
+    return total

@@ -1,0 +1,161 @@
+"""Whoever answers: the Net protocol, the Block signature, what a block may consult, and what a session remembers."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .order import Pattern
+from .query import Answer, Query, one_row
+
+Place = Literal["modulate", "prefix", "cross", "joint", "add", "start"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A condition as the network receives it."""
+
+    tokens: Tensor                  # (B, M, D)
+    pooled: Tensor                  # (B, D)
+    coord: Tensor                   # (B, M, A)
+    doc: Tensor                     # (B, M) 0 = said, -1 = padding
+
+    @staticmethod
+    def one(pooled: Tensor) -> Encoded:
+        """A condition of a single vector (B, D)."""
+        row = pooled.shape[0]
+        return Encoded(pooled[:, None], pooled, pooled.new_zeros(row, 1, 1), torch.zeros(row, 1, dtype=torch.long, device=pooled.device))
+
+
+@dataclass(frozen=True)
+class Context:
+    """All conditions of one conversation, by the place where they enter."""
+
+    batch: int
+    modulate: Tensor | None = None  # (B, D) into the modulation, beside time
+    add: Tensor | None = None       # (B, D) onto every token
+    start: Tensor | None = None     # (B, D) onto every hidden token (the token that a sequence starts from)
+    prefix: Encoded | None = None   # tokens before the sequence, at turn PRELUDE
+    cross: Encoded | None = None    # keys and values of cross-attention
+    joint: Encoded | None = None    # a second stream with weights of its own (MM-DiT)
+
+    def rows(self, index: Tensor) -> Context:
+        """Some rows, repeated or reordered."""
+        def pick(x: Any) -> Any:
+            if isinstance(x, Encoded):
+                return Encoded(x.tokens[index], x.pooled[index], x.coord[index], x.doc[index])
+            return None if x is None else x[index]
+        return Context(len(index), *(pick(getattr(self, n)) for n in ("modulate", "add", "start", "prefix", "cross", "joint")))
+
+
+class KV:
+    """Keys and values of one attention, preallocated: (B, H, capacity, Dh). Scratch is written behind the record and overwritten by the next question."""
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.key: Tensor | None = None
+        self.value: Tensor | None = None
+
+    def write(self, k: Tensor, v: Tensor, used: int) -> tuple[Tensor, Tensor]:
+        """Put k, v (B, H, n, Dh) behind the first `used`; everything up to there comes back."""
+        end = used + k.shape[2]
+        if self.key is None or self.key.shape[2] < end or self.key.dtype != k.dtype:
+            size = max(self.capacity, end if self.key is None else 2 * end)
+            grown = [x.new_empty(*x.shape[:2], size, x.shape[3]) for x in (k, v)]
+            if self.key is not None:
+                for new, old in zip(grown, (self.key, self.value), strict=True):
+                    new[:, :, :used] = old[:, :, :used]
+            self.key, self.value = grown
+        self.key[:, :, used:end] = k
+        self.value[:, :, used:end] = v
+        return self.key[:, :, :end], self.value[:, :, :end]
+
+    def rows(self, index: Tensor) -> KV:
+        """A copy of some rows."""
+        copy = KV(self.capacity)
+        if self.key is not None:
+            copy.key, copy.value = self.key[index].clone(), self.value[index].clone()
+        return copy
+
+
+@dataclass
+class Record:
+    """What one stage of a session has remembered: turn, lane, document of every place, and whatever each block keeps under its own name."""
+
+    turn: Tensor | None = None      # (B or 1, N)
+    lane: Tensor | None = None
+    doc: Tensor | None = None
+    used: int = 0
+    intact: bool = True             # nothing inside it has been forgotten or padded: a single later turn sees all of it
+    prefixed: bool = False          # the prefix of conditions is in it
+    blocks: dict[str, Any] = field(default_factory=dict)
+
+    def extend(self, turn: Tensor, lane: Tensor, doc: Tensor) -> None:
+        """These places are remembered now."""
+        new = [one_row(x) for x in (turn, lane, doc)]
+        if self.turn is not None:
+            rows = max(new[0].shape[0], new[2].shape[0], self.turn.shape[0], self.doc.shape[0])
+            new = [torch.cat([old.expand(rows, -1), x.expand(rows, -1)], 1) for old, x in zip((self.turn, self.lane, self.doc), new, strict=True)]
+        self.turn, self.lane, self.doc = new
+        self.used = self.turn.shape[1]
+
+
+@dataclass
+class Env:
+    """All that a block may consult besides its stream."""
+
+    coord: Tensor                   # (B, L, A)
+    kind: Tensor                    # (B, L)
+    turn: Tensor
+    lane: Tensor
+    doc: Tensor
+    known: Tensor                   # (B, L) bool
+    modulation: Tensor | None       # (B, 1 or L, D) time and pooled conditions
+    context: Context
+    record: Record | None           # this session's memory of this stage; None when nothing is remembered
+    remember: bool
+    progress: Tensor                # (B,)
+    pattern: Pattern
+    mask: Tensor | None             # (B or 1, 1, Lq, Lk) bool where the pattern needs one
+    prefix: int = 0                 # how many of the L are the prefix of conditions
+    rotation: Tensor | None = None  # of a stack with rotary positions, for all its blocks
+    taps: dict[str, Tensor] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    dues: dict[str, Tensor] = field(default_factory=dict)
+
+    def due(self, name: str, value: Tensor) -> None:
+        """Add to the loss that the backbone itself asks for."""
+        self.dues[name] = self.dues[name] + value if name in self.dues else value
+
+
+class Block(nn.Module, ABC):
+    """Stream in, stream out. A backbone is a Block; so is a wrapped, cached, merged or routed one."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+
+
+class Net(Protocol):
+    """Anything that answers: a session of a network, a guided pair, a teacher, an oracle in a test."""
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer: ...
+
+    def forget(self, turn: Tensor) -> None:
+        """Drop what is remembered at this turn (B,) and above: rejected drafts."""
+
+    def fork(self, rows: Tensor) -> Net:
+        """Duplicate or reorder rows (B',): beams, best of n."""
+
+
+MemoryPolicy = Literal["nothing", "recall", "kv"]
+"""nothing: every question stands alone. recall: remembered questions are asked again in full (the executable definition). kv: exact caches."""
+
+
+def parameters_of(modules: Mapping[str, nn.Module]) -> int:
+    """How many numbers are learned in all of them, shared ones once."""
+    return sum(p.numel() for p in {id(p): p for m in modules.values() for p in m.parameters()}.values())

@@ -1,0 +1,8 @@
+"""Data: small real sets that ship or can be fetched, and folders of one's own. Importing this loads neither torch nor matplotlib."""
+from __future__ import annotations
+
+from omniform.data.cache import cache_dir
+from omniform.data.catalog import names, open_data
+from omniform.data.dataset import Dataset, Split, order
+
+__all__ = ["Dataset", "Split", "cache_dir", "names", "open_data", "order"]
