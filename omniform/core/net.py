@@ -86,22 +86,26 @@ class KV:
 class Record:
     """What one stage of a session has remembered: turn, lane, document of every place, and whatever each block keeps under its own name."""
 
-    turn: Tensor | None = None      # (B or 1, N)
-    lane: Tensor | None = None
-    doc: Tensor | None = None
     used: int = 0
     intact: bool = True             # nothing inside it has been forgotten or padded: a single later turn sees all of it
     prefixed: bool = False          # the prefix of conditions is in it
     blocks: dict[str, Any] = field(default_factory=dict)
+    chunks: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def extend(self, turn: Tensor, lane: Tensor, doc: Tensor) -> None:
         """These places are remembered now."""
-        new = [one_row(x) for x in (turn, lane, doc)]
-        if self.turn is not None:
-            rows = max(new[0].shape[0], new[2].shape[0], self.turn.shape[0], self.doc.shape[0])
-            new = [torch.cat([old.expand(rows, -1), x.expand(rows, -1)], 1) for old, x in zip((self.turn, self.lane, self.doc), new, strict=True)]
-        self.turn, self.lane, self.doc = new
-        self.used = self.turn.shape[1]
+        self.chunks.append((one_row(turn), one_row(lane), one_row(doc)))
+        self.used += turn.shape[1]
+
+    def ledger(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Turn, lane, document of everything remembered, (B or 1, N) each; joined when somebody needs them."""
+        if len(self.chunks) > 1:
+            joined = []
+            for column in zip(*self.chunks, strict=True):
+                rows = max(x.shape[0] for x in column)
+                joined.append(torch.cat([x.expand(rows, -1) for x in column], 1))
+            self.chunks = [tuple(joined)]  # type: ignore[list-item]
+        return self.chunks[0] if self.chunks else None
 
 
 @dataclass

@@ -1,15 +1,16 @@
 """Families: what is asked in training, how a sample grows, and the one loop that drives it."""
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .errors import Intractable
+from .errors import BadArgument, Intractable, nearest
 from .net import MemoryPolicy, Net
 from .rng import Rng
 from .tokens import Tokens
@@ -44,6 +45,9 @@ class Losses:
 class Process(nn.Module, ABC, Generic[S]):
     """A family. Usually without parameters."""
 
+    second_order: ClassVar[bool] = False
+    """Whether gradients of gradients are taken, so that attention must use elementary operations."""
+
     memory: ClassVar[MemoryPolicy] = "nothing"
     """What a session needs to remember for this family's generation."""
 
@@ -61,6 +65,16 @@ class Process(nn.Module, ABC, Generic[S]):
     @abstractmethod
     def step(self, net: Net, state: S, *, rng: Rng) -> S:
         """One turn on; asks as often as it likes."""
+
+    def but(self, **changes: Any) -> Self:
+        """The same family with other settings (steps, sampling...), its parameters shared."""
+        other = copy.copy(self)
+        for name, value in changes.items():
+            if name.startswith("_") or name not in self.__dict__:
+                settings = [n for n in self.__dict__ if not n.startswith("_") and n != "training"]
+                raise BadArgument(f"{type(self).__name__} has no setting {name!r}; {nearest(name, settings)}")
+            other.__dict__[name] = value
+        return other
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
         """(B,) nats: the negative log-likelihood of each row, or an upper bound of it."""

@@ -111,7 +111,7 @@ class Space:
         """(L, A) float: every place, in raster order."""
         if self.coord is not None:
             return self.coord
-        grid = torch.meshgrid(*(torch.arange(a.size) for a in self.axes), indexing="ij")
+        grid = torch.meshgrid(*(torch.arange(a.size, device="cpu") for a in self.axes), indexing="ij")
         return torch.stack(grid, -1).reshape(-1, len(self.axes)).to(torch.float32)
 
     @property
@@ -128,8 +128,8 @@ class Space:
 
     def index(self) -> Tensor:
         """(product of axis sizes,) long: which token, in raster order, sits at a ravelled whole-numbered place; -1 where none does."""
-        table = torch.full((math.prod(a.size for a in self.axes),), -1, dtype=torch.long)
-        table[self.ravel(self.places)] = torch.arange(self.length)
+        table = torch.full((math.prod(a.size for a in self.axes),), -1, dtype=torch.long, device="cpu")
+        table[self.ravel(self.places)] = torch.arange(self.length, device="cpu")
         return table
 
     def ravel(self, coord: Tensor) -> Tensor:

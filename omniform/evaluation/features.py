@@ -1,4 +1,5 @@
 """The eye that pictures are judged with: a small classifier, trained on the same data as the systems it judges."""
+
 from __future__ import annotations
 
 import hashlib
@@ -7,36 +8,25 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omniform.core.batch import Batch
 from omniform.core.errors import BadArgument, CheckpointError, DataError, ShapeError
 from omniform.evaluation.metrics import frechet, kernel_distance, precision_recall
 
-FEATURES = 128      # ours
+if TYPE_CHECKING:
+    from omniform.data import Dataset, Split
+
+FEATURES = 128  # ours
 SMALLEST, LARGEST = 8, 64
-BATCH = 128         # ours
-PEAK_RATE = 4e-3    # ours: found on the glyphs, one cycle up and down
+BATCH = 128  # ours
+PEAK_RATE = 4e-3  # ours: found on the glyphs, one cycle up and down
 WEIGHTS, CARD = "classifier.safetensors", "classifier.json"
 
-
-class Rows(Protocol):
-    def __len__(self) -> int: ...
-    def batch(self, indices: Any) -> Batch: ...
-
-
-class Labelled(Protocol):
-    """What a classifier is trained on: images with a "label" each, some of them held out."""
-    train: Rows
-    test: Rows
-    classes: Sequence[str]
-
-
-Progress = Callable[[float, str], None]     # share done in [0, 1], and a sentence on how it goes
+Progress = Callable[[float, str], None]  # share done in [0, 1], and a sentence on how it goes
 
 
 class Classifier(nn.Module):
@@ -46,18 +36,30 @@ class Classifier(nn.Module):
     systems roughly but say less, and nothing is classified. accuracy: on held-out images, None when untrained.
     """
 
-    def __init__(self, shape: Sequence[int], classes: Sequence[str], *, seed: int = 0, kind: str = "trained classifier",
-                 accuracy: float | None = None, num_held_out: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: Sequence[str],
+        *,
+        seed: int = 0,
+        kind: str = "trained classifier",
+        accuracy: float | None = None,
+        num_held_out: int = 0,
+    ) -> None:
         super().__init__()
         self.shape, self.classes = _checked_shape(shape), tuple(classes)
         self.seed, self.kind, self.accuracy, self.num_held_out = seed, kind, accuracy, num_held_out
         channels, height, width = self.shape
-        with torch.random.fork_rng(devices=[]):     # the layers draw weights from the global stream: leave it as it was
-            num_halvings = sum(min(height, width) >= size for size in (12, 24, 48))
-            layers: list[nn.Module] = [*_convolve(channels, 32), nn.MaxPool2d(2) if num_halvings > 2 else nn.Identity()]
-            layers += [*_convolve(32, 32), nn.MaxPool2d(2) if num_halvings > 1 else nn.Identity()]
-            layers += [*_convolve(32, 64), nn.MaxPool2d(2) if num_halvings > 0 else nn.Identity()]
-            layers += [*_convolve(64, 64), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+        with torch.random.fork_rng(devices=[]):  # the layers draw weights from the global stream: leave it as it was
+            stride = [1 + (min(height, width) >= size) for size in (48, 12, 24)]  # to 6..11 pixels a side
+            layers = [
+                *_convolve(channels, 16, stride[0]),
+                *_convolve(16, 32, stride[1]),
+                *_convolve(32, 64, stride[2]),
+                *_convolve(64, 64, 1),
+                nn.AdaptiveAvgPool2d(4),
+                nn.Flatten(),
+            ]
             self.trunk = nn.Sequential(*layers, nn.Linear(64 * 16, FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
             self.last = nn.Linear(FEATURES, len(self.classes)) if self.classes else None
         generator = torch.Generator().manual_seed(seed)
@@ -94,22 +96,31 @@ class Classifier(nn.Module):
             self.train(was_training)
 
     def _checked(self, images: Tensor) -> Tensor:
-        if not isinstance(images, Tensor) or images.ndim != 4 or tuple(images.shape[1:]) != self.shape or not len(images):
-            found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ShapeError(f"expected images of shape (N, {', '.join(map(str, self.shape))}), found {found}; "
-                             "use the classifier of the same data set")
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        if not isinstance(images, Tensor) or images.ndim != 4 or found[0] == 0 or found[1:] != self.shape:
+            raise ShapeError(
+                f"expected images of shape (N, {', '.join(map(str, self.shape))}), found {found}; "
+                "use the classifier of the same data set"
+            )
         return images
 
     def sentence(self) -> str:
         """Who judges, in words for a report."""
         size = "x".join(map(str, self.shape[1:]))
         if self.kind != "trained classifier":
-            return (f"Features come from an untrained convolutional network with fixed {self.kind} (seed {self.seed}, "
-                    f"{FEATURES} features, {size} images): the data has no labels to train a classifier with.")
-        held_out = "" if self.accuracy is None else (f", right on {self.accuracy:.1%} of {self.num_held_out:,} "
-                                                     "held-out images")
-        return (f"Features come from the penultimate layer ({FEATURES} wide) of a small convolutional classifier "
-                f"of {len(self.classes)} classes, trained here on the same data ({size}){held_out}.")
+            return (
+                f"Features come from an untrained convolutional network with fixed {self.kind} (seed {self.seed}, "
+                f"{FEATURES} features, {size} images): the data has no labels to train a classifier with."
+            )
+        held_out = (
+            ""
+            if self.accuracy is None
+            else (f", right on {self.accuracy:.1%} of {self.num_held_out:,} held-out images")
+        )
+        return (
+            f"Features come from the penultimate layer ({FEATURES} wide) of a small convolutional classifier "
+            f"of {len(self.classes)} classes, trained here on the same data ({size}){held_out}."
+        )
 
 
 def random_features(shape: Sequence[int], *, seed: int = 0) -> Classifier:
@@ -117,17 +128,29 @@ def random_features(shape: Sequence[int], *, seed: int = 0) -> Classifier:
     return Classifier(shape, (), seed=seed, kind="random convolutions").eval()
 
 
-def train_classifier(dataset: Labelled, *, seconds: float | None = None, steps: int | None = None, seed: int = 0,
-                     on_progress: Progress | None = None) -> Classifier:
+def train_classifier(
+    dataset: Dataset,
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> Classifier:
     """A classifier of the data set's labels, trained for `seconds` or for `steps` (which repeats exactly).
 
     Shift, scale, turn, blur and noise, all slight, keep it from hanging on details that every generated picture gets
     wrong. A data set without image labels is a DataError that names the alternative.
     """
     if (seconds is None) == (steps is None) or (seconds or steps or 0) <= 0:
-        raise BadArgument(f"expected one of seconds or steps, positive, found seconds={seconds}, steps={steps}; "
-                          "write seconds=60")
-    images, _ = _labelled(dataset.train, torch.arange(min(2, len(dataset.train))))
+        raise BadArgument(
+            f"expected one of seconds or steps, positive, found seconds={seconds}, steps={steps}; write seconds=60"
+        )
+    if len(dataset.train) < 2 or len(dataset.test) < 1:
+        raise DataError(
+            f"expected 2 training images or more and a held-out one, found {len(dataset.train)} and "
+            f"{len(dataset.test)}; use a larger data set"
+        )
+    images, _ = _labelled(dataset.train, torch.arange(2))
     model = Classifier(images.shape[1:], dataset.classes, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)  # ours
     generator = torch.Generator().manual_seed(seed)
@@ -154,7 +177,7 @@ def train_classifier(dataset: Labelled, *, seconds: float | None = None, steps: 
     return model
 
 
-def held_out_accuracy(classifier: Classifier, rows: Rows) -> float:
+def held_out_accuracy(classifier: Classifier, rows: Split) -> float:
     """The share of images whose most likely class is their label."""
     right = 0
     for indices in torch.arange(len(rows)).split(512):
@@ -166,12 +189,20 @@ def held_out_accuracy(classifier: Classifier, rows: Rows) -> float:
 def save(classifier: Classifier, folder: Path) -> Path:
     """Weights (safetensors) and a card (JSON) in a folder; the card comes last and names the weights' checksum."""
     from safetensors.torch import save as to_bytes
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = to_bytes({name: value.contiguous() for name, value in classifier.state_dict().items()})
-    card = {"format": 1, "shape": classifier.shape, "classes": classifier.classes, "seed": classifier.seed,
-            "kind": classifier.kind, "accuracy": classifier.accuracy, "num_held_out": classifier.num_held_out,
-            "sha256": hashlib.sha256(weights).hexdigest()}
+    card = {
+        "format": 1,
+        "shape": classifier.shape,
+        "classes": classifier.classes,
+        "seed": classifier.seed,
+        "kind": classifier.kind,
+        "accuracy": classifier.accuracy,
+        "num_held_out": classifier.num_held_out,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
     _write(folder / WEIGHTS, weights)
     _write(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
     return folder
@@ -180,23 +211,26 @@ def save(classifier: Classifier, folder: Path) -> Path:
 def load(folder: Path) -> Classifier:
     """The classifier that `save` wrote; anything missing, cut short or altered is a CheckpointError."""
     from safetensors.torch import load as from_bytes
+
     folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS).read_bytes()
         if card.pop("format") != 1 or card.pop("sha256") != hashlib.sha256(weights).hexdigest():
-            raise CheckpointError(f"{folder / WEIGHTS} is not the file that {CARD} describes; train the classifier again")
+            raise CheckpointError(f"{folder / WEIGHTS} is not the file that {CARD} describes; train it again")
         classifier = Classifier(card.pop("shape"), card.pop("classes"), **card)
         classifier.load_state_dict(from_bytes(weights))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"expected a classifier in {folder} ({WEIGHTS}, {CARD}), found: {reason}; "
-                              "train it again") from error
+        raise CheckpointError(
+            f"expected a classifier in {folder} ({WEIGHTS}, {CARD}), found: {reason}; train it again"
+        ) from error
     return classifier.eval()
 
 
-def evaluate_images(classifier: Classifier, real: Tensor, fake: Tensor,
-                    labels: Tensor | None = None) -> dict[str, float | None]:
+def evaluate_images(
+    classifier: Classifier, real: Tensor, fake: Tensor, labels: Tensor | None = None
+) -> dict[str, float | None]:
     """How far the fakes are from the reals in the classifier's features, and whether they are what was asked for.
 
     real, fake: (N, C, H, W), (M, C, H, W) in [-1, 1]; labels: (M,) the class asked of each fake, None when none was.
@@ -212,37 +246,44 @@ def evaluate_images(classifier: Classifier, real: Tensor, fake: Tensor,
     return scores | {"n_real": len(real), "n_fake": len(fake)}
 
 
-def floor_and_ceiling(classifier: Classifier, real_a: Tensor, real_b: Tensor, labels: Tensor | None = None, *,
-                      seed: int = 0) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """The scores of a perfect system and of a useless one, against real_a.
+def floor_and_ceiling(
+    classifier: Classifier, real_a: Tensor, real_b: Tensor, labels: Tensor | None = None, *, seed: int = 0
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """The scores against real_a of other real images (floor) and of as many noise pictures (ceiling).
 
-    Floor: held-out reals (real_b, with their labels). Ceiling: as many pictures whose pixels are independent noise.
+    real_b has the labels. It is a floor only if it is drawn like real_a: two random halves of one split are; a held-out
+    split of unseen kinds (the glyphs hold out whole typefaces of a character) differs from the training split, and a
+    system may come closer to the training split than it does. A collapsed system may be further away than noise.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(real_b.shape, generator=generator).clamp(-1, 1)
     return evaluate_images(classifier, real_a, real_b, labels), evaluate_images(classifier, real_a, noise, labels)
 
 
-def _convolve(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+def _convolve(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     shape = tuple(int(n) for n in shape)
     if len(shape) != 3 or shape[0] not in (1, 3) or not all(SMALLEST <= n <= LARGEST for n in shape[1:]):
-        raise ShapeError(f"expected images of 1 or 3 channels and {SMALLEST} to {LARGEST} pixels a side, (C, H, W), "
-                         f"found {shape}; resize them first")
+        raise ShapeError(
+            f"expected images of 1 or 3 channels and {SMALLEST} to {LARGEST} pixels a side, (C, H, W), "
+            f"found {shape}; resize them first"
+        )
     return shape
 
 
-def _labelled(rows: Rows, indices: Tensor) -> tuple[Tensor, Tensor]:
+def _labelled(rows: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
     batch = rows.batch(indices)
     if not isinstance(batch.data, Tensor):
         raise DataError("expected a data set of images, found text; text has no feature distances, score its nats")
     labels = batch.condition.get("label")
     if not isinstance(labels, Tensor):
-        raise DataError('expected a data set with a "label" for each image, found none; '
-                        "write random_features(shape) to judge without labels")
+        raise DataError(
+            'expected a data set with a "label" for each image, found none; '
+            "write random_features(shape) to judge without labels"
+        )
     return batch.data.float(), labels.long()
 
 

@@ -2,6 +2,7 @@
 
 N real rows, M fake rows, D features. All are computed in float64, whatever comes in.
 """
+
 from __future__ import annotations
 
 import torch
@@ -41,8 +42,9 @@ def kernel_distance(real: Tensor, fake: Tensor, *, subsets: int = 0, size: int =
         return _mmd(real, fake)
     size = min(size, len(real), len(fake))
     if subsets < 0 or size < 2:
-        raise BadArgument(f"expected subsets >= 0 of size >= 2, found {subsets} of {size}; "
-                          "write subsets=0 for all pairs")
+        raise BadArgument(
+            f"expected subsets >= 0 of size >= 2, found {subsets} of {size}; write subsets=0 for all pairs"
+        )
     generator = torch.Generator().manual_seed(seed)
     total = 0.0
     for _ in range(subsets):
@@ -53,7 +55,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, subsets: int = 0, size: int =
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> dict[str, float]:
-    """How much of the fake set lies among the real one (precision) and the reverse (recall), by k-nearest-neighbour balls.
+    """How much of the fake set lies among the real one (precision) and the reverse (recall), by balls of neighbours.
 
     A set's manifold is the union of balls around its rows, each reaching to the row's k-th neighbour in the set.
     Source: arXiv:1904.06991, section 3 (k = 3). Also density and coverage, which one outlier cannot inflate:
@@ -73,8 +75,12 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> dict[str, flo
         covered[rows] = inside.any(1)
         recalled[rows] = (distance <= reach_fake).any(1)
         balls += inside.sum(0)
-    return {"precision": float((balls > 0).double().mean()), "recall": float(recalled.double().mean()),
-            "density": float(balls.double().mean() / k), "coverage": float(covered.double().mean())}
+    return {
+        "precision": float((balls > 0).double().mean()),
+        "recall": float(recalled.double().mean()),
+        "density": float(balls.double().mean() / k),
+        "coverage": float(covered.double().mean()),
+    }
 
 
 def _mmd(real: Tensor, fake: Tensor) -> float:
@@ -117,6 +123,8 @@ def _pair(real: Tensor, fake: Tensor, *, rows: int) -> tuple[Tensor, Tensor]:
         if not x.isfinite().all():
             raise ShapeError(f"expected finite {name} features, found NaN or infinity; leave out the broken samples")
     if real.shape[1] != fake.shape[1]:
-        raise ShapeError(f"expected as many fake features as real ones ({real.shape[1]}), found {fake.shape[1]}; "
-                         "use one feature extractor for both")
+        raise ShapeError(
+            f"expected as many fake features as real ones ({real.shape[1]}), found {fake.shape[1]}; "
+            "use one feature extractor for both"
+        )
     return real.detach().double(), fake.detach().double()

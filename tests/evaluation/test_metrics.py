@@ -1,4 +1,5 @@
 """The metrics against slow references, closed forms and limits."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_frechet_equals_the_matrix_square_root_of_scipy():
 def test_frechet_of_two_known_gaussians():
     # Diagonal covariances: |mu|^2 + sum (s - t)^2.
     s, t = [1.0, 2.0, 0.5], [3.0, 2.0, 0.25]
-    expected = 3 * 0.7 ** 2 + sum((x - y) ** 2 for x, y in zip(s, t, strict=True))
+    expected = 3 * 0.7**2 + sum((x - y) ** 2 for x, y in zip(s, t, strict=True))
     assert frechet(exactly(0.0, s), exactly(0.7, t)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -57,6 +58,7 @@ def test_frechet_ignores_a_rotation_and_works_on_one_feature():
 def slow_mmd(x: np.ndarray, y: np.ndarray) -> float:
     def k(a, b):
         return (float(a @ b) / len(a) + 1) ** 3
+
     n, m = len(x), len(y)
     within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
     within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
@@ -73,7 +75,7 @@ def test_kernel_distance_has_mean_zero_when_the_sources_are_equal():
     generator = torch.Generator().manual_seed(0)
     values = torch.tensor([kernel_distance(*torch.randn(2, 8, 4, generator=generator)) for _ in range(3000)])
     error = values.std() / len(values) ** 0.5
-    assert abs(values.mean()) < 3 * error       # a biased estimate (pairs with itself kept) is 100 errors off
+    assert abs(values.mean()) < 3 * error  # a biased estimate (pairs with itself kept) is 100 errors off
     assert (values < 0).any()
 
 
@@ -88,11 +90,17 @@ def test_kernel_distance_by_subsets_agrees_with_all_pairs_and_repeats():
 def slow_precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
     def reach(x):
         return [sorted(np.linalg.norm(x - row, axis=1))[k] for row in x]
+
     def inside(points, centres, radii):
         return np.array([[np.linalg.norm(p - c) <= r for c, r in zip(centres, radii, strict=True)] for p in points])
+
     among_real, among_fake = inside(fake, real, reach(real)), inside(real, fake, reach(fake))
-    return {"precision": among_real.any(1).mean(), "recall": among_fake.any(1).mean(),
-            "density": among_real.sum() / (k * len(fake)), "coverage": among_real.any(0).mean()}
+    return {
+        "precision": among_real.any(1).mean(),
+        "recall": among_fake.any(1).mean(),
+        "density": among_real.sum() / (k * len(fake)),
+        "coverage": among_real.any(0).mean(),
+    }
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -115,8 +123,18 @@ def test_precision_and_recall_at_the_limits():
     assert mode["precision"] > 0.9 and mode["recall"] < 0.2 and mode["coverage"] < 0.5
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(5), torch.zeros(5, 2, 2), torch.zeros(1, 4), torch.zeros(5, 0),
-                                 torch.full((5, 4), torch.nan), np.zeros((5, 4)), torch.zeros(5, 3)])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        torch.zeros(5),
+        torch.zeros(5, 2, 2),
+        torch.zeros(1, 4),
+        torch.zeros(5, 0),
+        torch.full((5, 4), torch.nan),
+        np.zeros((5, 4)),
+        torch.zeros(5, 3),
+    ],
+)
 @pytest.mark.parametrize("measure", [frechet, kernel_distance, precision_recall])
 def test_features_of_another_shape_are_refused(measure, bad):
     with pytest.raises(ShapeError):

@@ -1,0 +1,1 @@
+"""x, env -> x: attention, MLPs, norms, positions, blocks and stacks."""

@@ -1,0 +1,126 @@
+"""Multi-head attention under the turn rule, and cross-attention to conditions."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...core.errors import BadArgument
+from ...core.net import KV, Block, Env
+from ..norms import QkNorm, normalised
+from ..positions import rotate
+from ..streams import Streams
+from .kernels import attend
+
+
+def _heads(width: int, heads: int, kv_heads: int | None, head_width: int | None) -> tuple[int, int]:
+    kv = kv_heads or heads
+    if heads < 1 or heads % kv:
+        raise BadArgument(f"the number of heads ({heads}) must be a multiple of the key-value heads ({kv})")
+    if head_width is None and width % heads:
+        raise BadArgument(f"width {width} does not divide into {heads} heads; choose another number of heads or give head_width")
+    return kv, head_width or width // heads
+
+
+class Attention(Block):
+    """Who may see whom is the turn rule (core.query); this block only applies the mask or the promise it is handed.
+
+    kv_heads < heads: grouped queries (arXiv:2305.13245). qk_norm: "rms", "layer" (arXiv:2302.05442), or "cosine" with a learned scale a head (VAR's code).
+    biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its own (MM-DiT, arXiv:2403.03206, section 4).
+    slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation).
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None, biases: str = "qkvo",
+                 qk_norm: QkNorm = "none", slopes: bool = False, streams: int = 1):
+        super().__init__()
+        self.heads = heads
+        self.kv_heads, self.head_width = _heads(width, heads, kv_heads, head_width)
+        self.sizes = [heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.head_width]
+        self.biases = biases
+        fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
+        self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases))
+        self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
+        self.out = Streams(streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases))
+        self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams)
+        self.name = ""                      # set by the network: where this block keeps its memory
+        self.plain = False                  # set by the network for processes that differentiate twice
+        if slopes:
+            self.register_buffer("slopes", torch.tensor([2 ** (-8 * (i + 1) / heads) for i in range(heads)]), persistent=False)
+        else:
+            self.slopes = None
+
+    def _split(self, y: Tensor) -> list[Tensor]:
+        parts = list(y.split(self.sizes, -1))
+        if self.some_bias is not None:
+            parts = [p + self.some_bias[b] if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
+        return [p.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for p in parts]
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        q, k, v = self._split(self.qkv(x, env))
+        if self.norm is not None:
+            q, k = self.norm(q, k, env)
+        if env.rotation is not None:
+            q, k = rotate(q, env.rotation), rotate(k, env.rotation)
+        q_coord = k_coord = env.coord
+        if env.record is not None and (env.remember or env.record.used):
+            past = env.record.blocks
+            used = env.record.used
+            if torch.is_grad_enabled() and k.requires_grad:
+                raise BadArgument("a session that remembers cannot be differentiated through; open it with memory='nothing', or ask under torch.no_grad()")
+            k, v = past.setdefault(self.name, KV(0)).write(k, v, used)
+            if self.slopes is not None:
+                k_coord = past.setdefault(self.name + ".coord", KV(0)).write(env.coord[:, None], env.coord[:, None], used)[0][:, 0]
+        mask, causal = env.mask, env.pattern == "causal"
+        if self.slopes is not None:
+            mask, causal = self._distances(q_coord, k_coord, mask, causal), False
+        y = attend(q, k, v, mask=mask, causal=causal, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
+        return self.out(y.transpose(1, 2).flatten(2), env)
+
+    def _distances(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """ALiBi's additive mask (B, H, Lq, Lk), with visibility in it."""
+        far = (q[:, :, None] - k[:, None]).abs().sum(-1)
+        bias = -self.slopes[:, None, None] * far[:, None]
+        if causal:
+            mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - q.shape[1])
+        return bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+
+
+class CrossAttention(Block):
+    """Attention to the condition placed "cross". Its keys and values are computed once a session that remembers.
+
+    Without such a condition the block refuses; with an empty one (all padding) it adds nothing.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int | None = None, biases: str = "qkvo", qk_norm: QkNorm = "none", context: int | None = None):
+        super().__init__()
+        self.heads = heads
+        _, self.head_width = _heads(width, heads, None, head_width)
+        inner = heads * self.head_width
+        self.q = nn.Linear(width, inner, bias="q" in biases)
+        self.kv = nn.Linear(context or width, 2 * inner, bias="k" in biases)
+        self.out = nn.Linear(inner, width, bias="o" in biases)
+        self.norm = normalised(qk_norm, self.head_width, heads, heads, 1)
+        self.name = ""
+        self.plain = False
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        told = env.context.cross
+        if told is None:
+            raise BadArgument('CrossAttention needs a condition placed "cross"; add one to the recipe\'s conditions')
+        split = lambda y: y.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # noqa: E731
+        q = split(self.q(x))
+        kept = None if env.record is None else env.record.blocks.get(self.name)
+        if kept is None:
+            k, v = (split(y) for y in self.kv(told.tokens.to(x.dtype)).chunk(2, -1))
+            if self.norm is not None:
+                q, k = self.norm(q, k, env)
+            kept = KV(0)
+            kept.key, kept.value = k, v
+            if env.record is not None and not torch.is_grad_enabled():
+                env.record.blocks[self.name] = kept
+        elif self.norm is not None:
+            q, _ = self.norm(q, q, env)
+        mask = (told.doc >= 0)[:, None, None, :]
+        empty = ~mask.any(-1, keepdim=True)
+        y = attend(q, kept.key, kept.value, mask=mask | empty, causal=False, plain=self.plain)
+        return self.out(torch.where(empty, 0.0, y).transpose(1, 2).flatten(2))
+

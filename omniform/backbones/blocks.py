@@ -1,0 +1,76 @@
+"""Residual blocks: a mixer and an MLP, normed before or after."""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import BadArgument
+from ..core.net import Block, Env
+from ..core.spec import Spec
+from .norms import AdaLN, SharedAdaLN, modulated
+from .norms import norm as make_norm
+
+Modulate = Literal["zero", "single"]
+
+
+class PreNorm(Block):
+    """x += gate mixer(mod(norm(x))), then cross-attention where there is one, then x += gate mlp(mod(norm(x))).
+
+    modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); None: plain pre-norm. affine: whether norms have weights (default: unless modulated).
+    streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual.
+    """
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None, modulate: Modulate | None = None,
+                 norm: Literal["layer", "rms"] = "layer", eps: float = 1e-6, affine: bool | None = None, bias: bool = True, dropout: float = 0.0, streams: int = 1):
+        super().__init__()
+        affine = modulate is None if affine is None else affine
+        make = lambda: make_norm(norm, width, affine=affine, eps=eps, bias=bias)  # noqa: E731
+        self.mixer = mixer.build(width=width, streams=streams)
+        self.mlp = mlp.build(width=width, streams=streams) if mlp else None
+        self.norm_mixer, self.norm_mlp = make(), make() if mlp else None
+        self.cross = cross.build(width=width) if cross else None
+        self.norm_cross = make() if cross and modulate is None else None      # PixArt: modulated blocks cross-attend to the bare stream
+        chunks = 6 if mlp else 3
+        if modulate not in (None, "zero", "single"):
+            raise BadArgument(f"modulate is 'zero', 'single' or None, not {modulate!r}")
+        self.modulate = modulate
+        part = {"zero": AdaLN, "single": SharedAdaLN}.get(modulate or "")
+        self.modulation = nn.ModuleList(part(width, chunks) for _ in range(streams)) if part else None
+        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def _chunks(self, env: Env, length: int) -> list[Tensor]:
+        """Shift, scale, gate of mixer and MLP, each (B, 1 or L, D)."""
+        assert env.modulation is not None
+        each = [m(env.modulation) for m in self.modulation or ()]
+        if len(each) == 1 or env.prefix == 0:
+            return list(each[0])
+        spread = lambda x, n: x.expand(-1, n, -1) if x.shape[1] == 1 else x[:, -n:]  # noqa: E731
+        return [torch.cat([spread(p, env.prefix), spread(s, length - env.prefix)], 1) for s, p in zip(*each, strict=True)]
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        if self.modulation is None:
+            x = x + self.drop(self.mixer(self.norm_mixer(x), env))
+            if self.cross is not None:
+                x = x + self.cross(self.norm_cross(x), env)
+            return x if self.mlp is None else x + self.drop(self.mlp(self.norm_mlp(x), env))
+        c = self._chunks(env, x.shape[1])
+        x = x + c[2] * self.drop(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env))
+        if self.cross is not None:
+            x = x + self.cross(x, env)
+        return x if self.mlp is None else x + c[5] * self.drop(self.mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
+
+
+class PostNorm(Block):
+    """norm(x + mixer(x)), then norm(x + mlp(x)): BERT and MaskGIT."""
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec, eps: float = 1e-12, dropout: float = 0.0):
+        super().__init__()
+        self.mixer, self.mlp = mixer.build(width=width), mlp.build(width=width)
+        self.norm_mixer, self.norm_mlp = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
+        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        x = self.norm_mixer(x + self.drop(self.mixer(x, env)))
+        return self.norm_mlp(x + self.drop(self.mlp(x, env)))

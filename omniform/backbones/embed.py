@@ -1,0 +1,84 @@
+"""Tokens and time to vectors."""
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import BadArgument
+from ..core.query import Query
+from ..core.spec import Spec
+from ..core.tokens import Space
+
+
+class Embed(nn.Module):
+    """A query to the stream: content (tables, a linear map), or the mask vector where it is hidden, plus places.
+
+    vocab, channels: what is fed, if not what the space says (a pyramid feeds vectors and answers ids). positions: Specs of parts added to the stream.
+    hidden: whether there is a mask vector. kinds: segment types told apart. aim: whether the place each answer is about is told, by tables of its own.
+    norm: LayerNorm at the end (BERT). std: of tables and mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
+    """
+
+    def __init__(self, width: int, space: Space, positions: tuple[Spec, ...] = (), vocab: tuple[int, ...] | None = None, channels: int | None = None,
+                 hidden: bool = True, kinds: int = 0, aim: bool = False, norm: bool = False, std: float = 0.02, extra_ids: int = 0, bias: bool = True):
+        super().__init__()
+        bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
+        self.vocab = vocab if vocab is not None else (bits,) if bits else (space.vocab if channels is None else ())
+        self.channels = channels if channels is not None else (space.channels if vocab is None else 0)
+        if not self.vocab and not self.channels:
+            raise BadArgument("an embedding needs codes or channels to read; give vocab or channels")
+        self.tables = nn.ModuleList(nn.Embedding(v + extra_ids, width) for v in self.vocab)
+        self.enter = nn.Linear(self.channels, width, bias=bias) if self.channels else None
+        self.mask = nn.Parameter(torch.randn(width) * std) if hidden else None
+        self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
+        self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
+        self.kinds = nn.Embedding(kinds, width) if kinds else None
+        self.norm = nn.LayerNorm(width, eps=1e-12) if norm else None
+        for table in (*self.tables, *([self.kinds] if self.kinds is not None else [])):
+            nn.init.normal_(table.weight, std=std)
+
+    def forward(self, query: Query, start: Tensor | None = None, add: Tensor | None = None) -> Tensor:
+        """(B, L, D). start (B, D) is added at hidden places, add (B, D) everywhere."""
+        tokens = query.tokens
+        x: Tensor | None = None
+        if self.tables:
+            assert tokens.ids is not None
+            for book, table in enumerate(self.tables):
+                y = table(tokens.ids[..., book])
+                x = y if x is None else x + y
+        if self.enter is not None:
+            assert tokens.vec is not None
+            y = self.enter(tokens.vec.to(self.enter.weight.dtype))
+            x = y if x is None else x + y
+        assert x is not None
+        if self.mask is not None:
+            mask = self.mask if start is None else self.mask + start[:, None]
+            x = torch.where(query.known[..., None], x, mask.to(x.dtype))
+        if add is not None:
+            x = x + add[:, None]
+        for part in self.positions:
+            x = x + part(tokens.coord)
+        if self.aims is not None and query.aim is not None:
+            for part in self.aims:
+                x = x + part(query.aim)
+        if self.kinds is not None:
+            x = x + self.kinds(tokens.kind)
+        return x if self.norm is None else self.norm(x)
+
+
+class TimeEmbedding(nn.Module):
+    """Noise level to a vector: cosines and sines of 1000 t, then Linear, SiLU, Linear (DiT's code). t (B, n) -> (B, n, D). flip: of 1 - t, the literature's time."""
+
+    def __init__(self, width: int, features: int = 256, period: float = 10000.0, flip: bool = False):
+        super().__init__()
+        half = features // 2
+        self.flip = flip
+        self.register_buffer("frequency", torch.exp(-math.log(period) * torch.arange(half) / half), persistent=False)
+        self.net = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+        for i in (0, 2):
+            nn.init.normal_(self.net[i].weight, std=0.02)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = 1000.0 * (1 - time if self.flip else time).float().unsqueeze(-1) * self.frequency
+        return self.net(torch.cat([angle.cos(), angle.sin()], -1).to(self.net[0].weight.dtype))

@@ -1,0 +1,108 @@
+"""Where a token sits, told to the network: tables added to the stream, or rotations of queries and keys."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..core.query import one_row
+from ..core.tokens import Space
+
+
+class LearnedPositions(nn.Module):
+    """A learned vector a place of the space. coord (B, L, A) -> (B or 1, L, D)."""
+
+    def __init__(self, width: int, space: Space, std: float = 0.02):
+        super().__init__()
+        self.space = space
+        self.table = nn.Parameter(torch.randn(space.length, width) * std)
+        self.register_buffer("index", space.index(), persistent=False)
+
+    def forward(self, coord: Tensor) -> Tensor:
+        return self.table[self.index[self.space.ravel(one_row(coord))]]
+
+
+class LevelPositions(nn.Module):
+    """A learned vector a coordinate of one axis (VAR's level embedding)."""
+
+    def __init__(self, width: int, space: Space, axis: str, std: float = 0.02):
+        super().__init__()
+        self.axis = space.axis(axis)
+        self.table = nn.Parameter(torch.randn(space.axes[self.axis].size, width) * std)
+
+    def forward(self, coord: Tensor) -> Tensor:
+        return self.table[one_row(coord)[..., self.axis].long()]
+
+
+class AxialPositions(nn.Module):
+    """The sum of a learned vector an axis (arXiv:1912.12180, section 3)."""
+
+    def __init__(self, width: int, space: Space, std: float = 0.02):
+        super().__init__()
+        self.axes = nn.ModuleList(LevelPositions(width, space, a.name, std) for a in space.axes)
+
+    def forward(self, coord: Tensor) -> Tensor:
+        return sum((p(coord) for p in self.axes[1:]), self.axes[0](coord))
+
+
+class SinCosPositions(nn.Module):
+    """Fixed sines and cosines, the width shared out evenly over the axes, the last axis first (DiT's and MAE's code); cosines after sines.
+
+    Axes that do not fill the width evenly leave zeros at its end.
+    """
+
+    def __init__(self, width: int, space: Space, base: float = 10000.0):
+        super().__init__()
+        self.width, self.axes = width, len(space.axes)
+        half = width // self.axes // 2
+        self.register_buffer("frequency", base ** (-torch.arange(half, dtype=torch.float64) / half).to(torch.float64), persistent=False)
+
+    def forward(self, coord: Tensor) -> Tensor:
+        coord = one_row(coord).double()
+        parts = []
+        for axis in reversed(range(self.axes)):
+            angle = coord[..., axis, None] * self.frequency
+            parts += [angle.sin(), angle.cos()]
+        table = torch.cat(parts, -1).float()
+        return nn.functional.pad(table, (0, self.width - table.shape[-1]))
+
+
+class Rotary(nn.Module):
+    """Rotary positions in any number of axes (arXiv:2104.09864; in two axes arXiv:2403.13298): coord (B, L, A) -> one question's rotations.
+
+    The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly.
+    """
+
+    def __init__(self, head_width: int, space: Space, base: float = 10000.0, interleaved: bool = False, share: tuple[int, ...] | None = None):
+        super().__init__()
+        pairs, axes = head_width // 2, len(space.axes)
+        share = share or tuple(pairs // axes + (i < pairs % axes) for i in range(axes))
+        self.interleaved = interleaved
+        frequency = torch.cat([base ** (-torch.arange(n, dtype=torch.float64) / max(n, 1)) for n in share])
+        self.register_buffer("frequency", frequency.float(), persistent=False)
+        self.register_buffer("axis", torch.cat([torch.full((n,), i) for i, n in enumerate(share)]), persistent=False)
+
+    def forward(self, coord: Tensor) -> Rotation:
+        angle = one_row(coord)[..., self.axis] * self.frequency
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        if self.interleaved:
+            return Rotation(cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2), True)
+        return Rotation(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), False)
+
+
+class Rotation(NamedTuple):
+    """One question's rotations, made once for all blocks: (B or 1, 1, L, 2 P)."""
+
+    cos: Tensor
+    sin: Tensor                     # signed: minus for the first of a pair
+    interleaved: bool
+
+
+def rotate(x: Tensor, by: Rotation) -> Tensor:
+    """x (B, H, L, Dh) with the first 2 P of each head turned."""
+    num = by.cos.shape[-1]
+    head, rest = (x, None) if num == x.shape[-1] else (x[..., :num], x[..., num:])
+    other = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if by.interleaved else torch.cat([head[..., num // 2:], head[..., : num // 2]], -1)
+    turned = head * by.cos.to(x.dtype) + other * by.sin.to(x.dtype)
+    return turned if rest is None else torch.cat([turned, rest], -1)

@@ -1,0 +1,121 @@
+"""Backbones: blocks one after another, and the encoder-decoder split of masked models."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.errors import BadArgument
+from ..core.net import Block, Env
+from ..core.query import visible
+from ..core.spec import Spec
+from ..core.tokens import Space
+from .norms import AdaLN, modulated, norm
+
+
+class Stack(Block):
+    """depth blocks, with rotary positions made once for all, and a norm at the end.
+
+    final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights) or None. rotary: Spec of positions.Rotary. skips: long skips from the first
+    half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks (adaLN-single), for blocks that modulate "single".
+    taps: "block.3" is the stream after the fourth block.
+    """
+
+    def __init__(self, width: int, depth: int, block: Spec, space: Space | None = None, final: Literal["layer", "rms", "adaln"] | None = "layer",
+                 rotary: Spec | None = None, skips: bool = False, shared: bool = False, eps: float = 1e-6):
+        super().__init__()
+        self.blocks = nn.ModuleList(block.build(width=width) for _ in range(depth))
+        if rotary is not None and space is None:
+            raise BadArgument("rotary positions need the space that coordinates come from")
+        self.rotary = rotary.build(space=space) if rotary else None
+        self.shared = AdaLN(width, 6) if shared else None
+        self.skips = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(depth // 2)) if skips else None
+        self.modulated = final == "adaln"
+        self.final = None if final is None else norm("layer" if self.modulated else final, width, affine=not self.modulated, eps=eps)
+        self.final_mod = AdaLN(width, 2) if self.modulated else None
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        last = env.modulation
+        if self.rotary is not None:
+            env.rotation = self.rotary(env.coord)
+        if self.shared is not None:
+            assert env.modulation is not None
+            env = replace(env, modulation=self.shared.out(F.silu(env.modulation)))
+        held: list[Tensor] = []
+        half = len(self.blocks) // 2
+        for number, block in enumerate(self.blocks):
+            if self.skips is not None and number >= len(self.blocks) - half:
+                x = self.skips[number - len(self.blocks) + half](torch.cat([x, held.pop()], -1))
+            x = block(x, env)
+            if self.skips is not None and number < half:
+                held.append(x)
+            if f"block.{number}" in env.wanted:
+                env.taps[f"block.{number}"] = x
+        if self.final is not None:
+            x = self.final(x)
+        if self.final_mod is not None:
+            assert last is not None
+            x = modulated(x, *self.final_mod(last))
+        return x
+
+
+class EncodeKnown(Block):
+    """An encoder that reads only what is known and a decoder that reads everything (MAE, arXiv:2111.06377; MAR, arXiv:2406.11838, section 3.3).
+
+    Hidden tokens are dropped before the encoder and come back, as a mask vector, before the decoder; each half adds places of its own. The prefix of conditions is
+    always known. With nothing hidden it is encoder and decoder one after the other. buffer: how many copies of the prefix's one token stand before the sequence.
+    """
+
+    def __init__(self, width: int, space: Space, encoder: Spec, decoder: Spec, positions: tuple[Spec, ...] = (), buffer: int = 1, last_positions: bool = False):
+        super().__init__()
+        self.encoder, self.decoder = encoder.build(width=width, space=space), decoder.build(width=width, space=space)
+        place = lambda: nn.ModuleList(p.build(width=width, space=space) for p in positions)  # noqa: E731
+        self.encode_places, self.decode_places = place(), place()
+        self.last_places = place() if last_positions else None
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.enter = nn.Linear(width, width)
+        self.mask = nn.Parameter(torch.randn(width) * 0.02)
+        self.buffer_places = nn.Parameter(torch.randn(2, buffer, width) * 0.02)
+        self.buffer = buffer
+
+    def _placed(self, x: Tensor, env: Env, parts: nn.ModuleList, buffer: Tensor) -> Tensor:
+        places = sum((p(env.coord[:, env.prefix:]) for p in parts), torch.zeros((), device=x.device))
+        if not env.prefix:
+            return x + places
+        return torch.cat([x[:, : self.buffer] + buffer, x[:, self.buffer:] + places], 1)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        if env.record is not None:
+            raise BadArgument("EncodeKnown cannot remember: what it reads changes from question to question; use a process that asks afresh (Masked)")
+        if env.prefix:
+            x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, env.prefix:]], 1)
+        front = self.buffer if env.prefix else 0
+        known = torch.cat([torch.ones_like(env.known[:, :1]).expand(-1, front), env.known[:, env.prefix:]], 1)
+        x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
+        count = known.sum(1)
+        keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
+        inside = torch.arange(keep.shape[1], device=x.device) < count[:, None]
+        y = self.encoder(x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1])), self._env(env, inside, bool(inside.all()), front))
+        z = self.mask.to(y.dtype).expand(x.shape[0], x.shape[1], -1).scatter(
+            1, torch.where(inside, keep, keep[:, :1])[..., None].expand(-1, -1, x.shape[-1]),
+            torch.where(inside[..., None], self.enter(y), self.enter(y)[:, :1]))
+        z = self._placed(z, env, self.decode_places, self.buffer_places[1])
+        everything = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
+        z = self.decoder(z, self._env(env, everything, True, front))
+        if env.prefix:
+            z = torch.cat([z[:, :1].expand(-1, env.prefix, -1), z[:, front:]], 1)
+        for part in self.last_places or ():
+            z = torch.cat([z[:, : env.prefix], z[:, env.prefix:] + part(env.coord[:, env.prefix:])], 1)
+        return z
+
+    def _env(self, env: Env, inside: Tensor, whole: bool, front: int) -> Env:
+        """What the half consults: full attention among the places inside."""
+        rows, length = inside.shape
+        doc = torch.where(inside, 0, -1)
+        zero = torch.zeros_like(doc)
+        coord = env.coord.new_zeros(rows, length, env.coord.shape[-1])
+        mask = None if whole else visible(zero, zero, doc)[:, None]
+        return replace(env, coord=coord, kind=zero, turn=zero, lane=zero, doc=doc, known=inside, pattern="full" if whole else "any", mask=mask, prefix=front)

@@ -1,0 +1,22 @@
+"""Weights of their own for the prefix: the text stream of MM-DiT."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..core.net import Env
+
+
+class Streams(nn.Module):
+    """One module for all tokens, or two: the first for the sequence, the second for the prefix before it."""
+
+    def __init__(self, num: int, make: Callable[[], nn.Module]):
+        super().__init__()
+        self.each = nn.ModuleList(make() for _ in range(num))
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        if len(self.each) == 1 or env.prefix == 0:
+            return self.each[0](x)
+        return torch.cat([self.each[1](x[:, : env.prefix]), self.each[0](x[:, env.prefix:])], 1)

@@ -1,0 +1,1 @@
+"""Codecs: what tokens are made of. Data to tokens and back."""

@@ -1,0 +1,139 @@
+"""Pictures through a convolutional encoder, a bottleneck and a decoder."""
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omniform.codecs.distortion import Absolute
+from omniform.codecs.patch import grid_of
+from omniform.core.codec import LearnedCodec
+from omniform.core.distribution import Content
+from omniform.core.errors import BadArgument
+from omniform.core.process import Losses
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.core.tokens import Axis, Tokens
+
+_AT_ONCE = 256
+"""Examples that settle looks at together (ours; memory)."""
+
+
+@final
+class Residual(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), the second convolution starting at zero."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norms = nn.ModuleList(_norm(width) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(self.convs[1].weight)
+        nn.init.zeros_(self.convs[1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            h = conv(F.silu(norm(h)))
+        return x + h
+
+
+def _norm(width: int) -> nn.Module:
+    return nn.GroupNorm(math.gcd(width, 8), width)
+
+
+def _widths(stride: int, width: int) -> list[int]:
+    """The width at each resolution from fine to coarse; it doubles twice at the most."""
+    return [width << min(level, 2) for level in range(max(int(math.log2(stride)), 1))]
+
+
+def encoder(colours: int, out: int, stride: int, width: int, depth: int) -> nn.Sequential:
+    """Pixels to latents. The first halving only rearranges pixels (space to depth), so that nothing is computed at full resolution, where it would cost the most."""
+    widths = _widths(stride, width)
+    first = min(stride, 2)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(first), nn.Conv2d(colours * first * first, widths[0], 3, padding=1)]
+    for i, now in enumerate(widths):
+        if i:
+            layers.append(nn.Conv2d(widths[i - 1], now, 3, stride=2, padding=1))
+        layers += [Residual(now) for _ in range(depth)]
+    return nn.Sequential(*layers, _norm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], out, 3, padding=1))
+
+
+def decoder(into: int, colours: int, stride: int, width: int, depth: int) -> nn.Sequential:
+    """Latents to pixels: the encoder's mirror image."""
+    widths = _widths(stride, width)
+    last = min(stride, 2)
+    layers: list[nn.Module] = [nn.Conv2d(into, widths[-1], 3, padding=1)]
+    for i, now in reversed(list(enumerate(widths))):
+        layers += [Residual(now) for _ in range(depth)]
+        if i:
+            layers += [nn.Conv2d(now, 4 * widths[i - 1], 1), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers, _norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], colours * last * last, 3, padding=1), nn.PixelShuffle(last))
+
+
+@final
+class Autoencoder(LearnedCodec):
+    """A convolutional autoencoder whose tokens are made by its bottleneck (KL, VQ, RVQ, FSQ, LFQ, Pyramid).
+
+    shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the most; depth: residual blocks a resolution.
+    distortion: a Distortion, |difference| if not said. critic: a PatchCritic, or none.
+    """
+
+    def __init__(self, shape: tuple[int, ...], bottleneck: Spec, stride: int = 4, width: int = 32, depth: int = 1, distortion: Spec | None = None,
+                 critic: Spec | None = None):
+        super().__init__()
+        if len(shape) != 3:
+            raise BadArgument(f"Autoencoder expects a shape (C, H, W) and found {tuple(shape)}; code clips frame by frame")
+        if stride < 1 or stride & (stride - 1) or width < 1 or depth < 0:
+            raise BadArgument(f"expected a stride that is a power of two, width of 1 or more and depth of 0 or more; found {stride}, {width}, {depth}")
+        self.shape = tuple(shape)
+        size = grid_of(self.shape, stride, "stride")
+        self.bottleneck = bottleneck.build(size=size)
+        self.space = self.bottleneck.space((Axis("y", size[0]), Axis("x", size[1])))
+        self.encoder = encoder(shape[0], self.bottleneck.inputs, stride, width, depth)
+        self.decoder = decoder(self.bottleneck.channels, shape[0], stride, width, depth)
+        self.distortion = (distortion or Spec(Absolute)).build()
+        self.critic = None if critic is None else critic.build(colours=shape[0])
+
+    @property
+    def channels(self) -> int:
+        """How wide the latents are that the decoder and `context` speak of."""
+        return self.bottleneck.channels
+
+    def encode(self, data: Any, *, rng: Rng | None = None) -> Tokens:
+        pixels = self._checked(data)
+        content = self.bottleneck.encode(self.encoder(pixels), rng)
+        blank = self.space.blank(len(pixels), device=pixels.device)
+        return Tokens(content.ids, content.vec, blank.coord, blank.kind, blank.doc)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        return self.pictured(self.bottleneck.decode(Content(tokens.ids, tokens.vec)))
+
+    def pictured(self, latent: Tensor) -> Tensor:
+        """(B, channels, h, w) -> pixels in [-1, 1]; of a latent that is still growing, a preview."""
+        return self.distortion.picture(self.decoder(latent))
+
+    def loss(self, data: Any, *, rng: Rng) -> tuple[Losses, ...]:
+        pixels = self._checked(data)
+        latent, dues = self.bottleneck(self.encoder(pixels), pixels.numel(), rng)
+        said = self.decoder(latent)
+        parts = {**self.distortion(said, pixels), **dues}
+        count = torch.tensor(float(pixels.numel()), device=pixels.device)
+        if self.critic is None:
+            return (Losses(parts, count),)
+        picture = self.distortion.picture(said)
+        return Losses({**parts, **self.critic.opinion(picture)}, count), self.critic.loss(pixels, picture)
+
+    @torch.no_grad()
+    def settle(self, data: Any) -> None:
+        self.bottleneck.settle(torch.cat([self.encoder(part) for part in self._checked(data).split(_AT_ONCE)]))
+
+    def context(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): for each token what all coarser scales say together, at its place (a Pyramid's)."""
+        return self.bottleneck.context(tokens)
+
+    def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+        """One scale further, at the cost of one: (latent with it, context of the next scale)."""
+        return self.bottleneck.grown(latent, ids, scale)

@@ -1,0 +1,81 @@
+"""How far a reconstruction is from the data."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omniform.core.errors import BadArgument
+from omniform.core.spec import Spec
+
+
+class Distortion(nn.Module, ABC):
+    """Compares what a decoder says with the pixels, and knows which picture the decoder meant."""
+
+    @abstractmethod
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        """Named sums over all numbers of the batch; "main" and others."""
+
+    @abstractmethod
+    def picture(self, said: Tensor) -> Tensor:
+        """Pixels in [-1, 1]."""
+
+
+@final
+class Absolute(Distortion):
+    """|said - data|: the nll of a Laplace distribution, up to constants."""
+
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        return {"main": (said - data).abs().sum()}
+
+    def picture(self, said: Tensor) -> Tensor:
+        return said.clamp(-1, 1)
+
+
+@final
+class Squared(Distortion):
+    """(said - data)^2: the nll of a Gaussian of variance 1/2, up to constants."""
+
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        return {"main": (said - data).square().sum()}
+
+    def picture(self, said: Tensor) -> Tensor:
+        return said.clamp(-1, 1)
+
+
+@final
+class Logistic(Distortion):
+    """What the decoder says are logits of white against black; cross-entropy above that of the data itself, so that 0 is perfect. For pictures that are nearly black and white."""
+
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        white = ((data + 1) / 2).clamp(0, 1)
+        own = F.binary_cross_entropy(white, white, reduction="sum")
+        return {"main": F.binary_cross_entropy_with_logits(said, white, reduction="sum") - own}
+
+    def picture(self, said: Tensor) -> Tensor:
+        return 2 * said.sigmoid() - 1
+
+
+@final
+class Perceptual(Distortion):
+    """Another distortion and weight times the distance of features, each map scaled to unit length over its channels (LPIPS without learned weights, arXiv:1801.03924, equation 1).
+
+    features: a network, frozen here, from pixels to a map (B, C, h, w) or a sequence of maps.
+    """
+
+    def __init__(self, pixels: Spec, features: Spec, weight: float = 1.0):
+        super().__init__()
+        if weight < 0:
+            raise BadArgument(f"expected a weight of 0 or more, found {weight}")
+        self.pixels, self.features, self.weight = pixels.build(), features.build().requires_grad_(False), weight
+
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        pairs = [(x,) if isinstance(x, Tensor) else tuple(x) for x in (self.features(self.pixels.picture(said)), self.features(data))]
+        distance = sum((F.normalize(a, dim=1, eps=1e-8) - F.normalize(b, dim=1, eps=1e-8)).square().sum(1).mean() for a, b in zip(*pairs, strict=True))
+        return {**self.pixels(said, data), "perceptual": self.weight * distance * data.numel()}
+
+    def picture(self, said: Tensor) -> Tensor:
+        return self.pixels.picture(said)

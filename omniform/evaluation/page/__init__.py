@@ -1,0 +1,1 @@
+"""How the report page is drawn: markup, pictures, charts, sections. No dependency but numpy."""

@@ -1,0 +1,88 @@
+"""Discrete content: one choice of a table a codebook."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.distribution import Content, Distribution, Head, Sampling, Says, weighted
+from ..core.rng import Rng
+from ..core.tokens import Space
+
+
+class Categorical(Distribution):
+    """Independent choices over Q codebooks of V codes: logits (B, L, Q, V)."""
+
+    exact = True
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+
+    def nll(self, target: Says, *, rng: Rng) -> Tensor:
+        assert target.ids is not None
+        logits = self.logits.float()
+        flat = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.ids.reshape(-1), reduction="none")
+        return flat.reshape(target.ids.shape).sum(-1)
+
+    def sample(self, *, rng: Rng, how: Sampling) -> Content:
+        if how.temperature == 0:
+            return Content(ids=self.logits.argmax(-1))
+        logits = how.filtered(self.logits)
+        return Content(ids=(logits + rng.gumbel(logits.shape).to(logits.device)).argmax(-1))
+
+    def confidence(self, content: Says) -> Tensor:
+        assert content.ids is not None
+        return self.logits.float().log_softmax(-1).gather(-1, content.ids.unsqueeze(-1)).squeeze(-1).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """(B, L) nats."""
+        log = self.logits.float().log_softmax(-1)
+        return -(log.exp() * log).sum((-1, -2))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(change(self.logits))
+
+    @classmethod
+    def mix(cls, distributions: Sequence[Self], weights: Sequence[Tensor]) -> Self:
+        return cls(weighted([d.logits for d in distributions], weights))
+
+
+class CategoricalHead(Head):
+    """A linear map to logits, or a product with the embedding table.
+
+    tied: use the first embedding table (handed over by `tie`). transform: Linear, GELU, LayerNorm before it (BERT, arXiv:1810.04805; MaskGIT's code).
+    small: scale of the initial weights (1: PyTorch's own; 0: uniform predictions at the start, MDLM's code).
+    """
+
+    def __init__(self, width: int, space: Space, bias: bool = True, tied: bool = False, transform: bool = False, small: float = 1.0, eps: float = 1e-5):
+        super().__init__()
+        if not space.vocab or len(set(space.vocab)) != 1:
+            raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
+        self.books, self.vocab = len(space.vocab), space.vocab[0]
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width, eps=eps)) if transform else nn.Identity()
+        self.tied = tied
+        if tied:
+            self.bias = nn.Parameter(torch.zeros(self.books * self.vocab)) if bias else None
+            self._table: tuple[Any, ...] = ()
+        else:
+            self.out = nn.Linear(width, self.books * self.vocab, bias=bias)
+            with torch.no_grad():
+                self.out.weight.mul_(small)
+                if bias:
+                    self.out.bias.zero_()
+
+    def tie(self, tables: Sequence[nn.Embedding]) -> None:
+        """Where the weights live: the embedding owns them, this head looks them up."""
+        self._table = tuple(lambda table=table: table.weight for table in tables)
+
+    def forward(self, h: Tensor) -> Categorical:
+        h = self.transform(h)
+        if self.tied:
+            weight = torch.cat([look()[: self.vocab] for look in self._table]) if len(self._table) > 1 else self._table[0]()[: self.vocab]
+            logits = F.linear(h, weight, self.bias)
+        else:
+            logits = self.out(h)
+        return Categorical(logits.unflatten(-1, (self.books, self.vocab)))

@@ -1,0 +1,1 @@
+"""Families: what is asked in training, and how a sample grows."""

@@ -1,0 +1,146 @@
+"""Normalizing flows: invertible maps of the data to a base, with exact likelihood."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.distribution import Sampling
+from ..core.errors import BadArgument
+from ..core.net import Net
+from ..core.order import Order, Raster
+from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.query import Query
+from ..core.rng import Rng
+from ..core.tokens import Space, Tokens
+from .feeds import Shift, taken
+
+
+@dataclass(frozen=True)
+class Inverting(State):
+    """map: the map being inverted (counted from the base). turn: next turn of it. out: what is already known of its input."""
+
+    map: int
+    turn: int
+    out: Tensor
+    wanted: Tensor | None
+    given: Tensor | None
+
+
+class Bijective(Process[Inverting]):
+    """`maps` autoregressive affine maps, each asked of a tower of its own ("b0"...), the order turned round from map to map (TarFlow, arXiv:2412.06329).
+
+    Map b takes x to z = (x - shift) exp(-log_scale), shift and scale being answered from what lies before in its order; the last z is standard normal.
+    noise: standard deviation of Gaussian noise on the data in training (section 3.3); denoise: one step of Tweedie's formula after generation (section 3.4).
+    temperature scales the base's noise. Guidance acts in every map.
+    `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.
+    """
+
+    memory = "kv"
+    likelihood = "exact"
+
+    def __init__(self, space: Space, maps: int = 4, noise: float = 0.05, denoise: bool = True, temperature: float = 1.0):
+        super().__init__()
+        if maps < 1:
+            raise BadArgument(f"a normalizing flow has at least one map, not {maps}")
+        if not space.channels:
+            raise BadArgument("a normalizing flow needs continuous tokens; use a codec such as Patches or a KL autoencoder")
+        self.maps, self.noise, self.denoise, self.temperature = maps, noise, denoise, temperature
+        self.sampling = Sampling()
+        self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
+        self._feed = Shift(space)
+
+    def _asked(self, tokens: Tokens, number: int, places: slice, progress: Tensor, pattern: Any) -> Query:
+        """The question of one map. Its tower always sees a causal sequence: a reversed map lays the tokens in reverse, each with its own coordinate."""
+        turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
+        fed, known = self._feed.fed(tokens, self._feed.plan(tokens, turn, self._orders[0]), places)
+        here = turn[:, places]
+        return Query(tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern)
+
+    @staticmethod
+    def _laid(tokens: Tokens, number: int) -> Tokens:
+        """In the order of a map: odd ones are reversed."""
+        if number % 2 == 0:
+            return tokens
+        flip = lambda x: None if x is None else x.flip(1)  # noqa: E731
+        return Tokens(flip(tokens.ids), flip(tokens.vec), tokens.coord.flip(1), tokens.kind, tokens.doc)
+
+    def forward_map(self, net: Net, tokens: Tokens) -> tuple[Tokens, Tensor, dict[str, Tensor]]:
+        """Data to base: the z of all maps, log|det| (B,), and the backbones' dues."""
+        log_det = torch.zeros(tokens.batch, device=tokens.doc.device)
+        dues: dict[str, Tensor] = {}
+        zero = torch.zeros(tokens.batch, device=tokens.doc.device)
+        for number in range(self.maps):
+            laid = self._laid(tokens, number)
+            answer = net(self._asked(laid, number, slice(None), zero, "causal"))
+            affine: Any = answer.distribution
+            z, each = affine.whiten(laid.vec.float())
+            log_det = log_det + each.sum(-1)
+            tokens = self._laid(replace(laid, vec=z), number)
+            for name, due in answer.dues.items():
+                dues[name] = dues.get(name, 0) + due
+        return tokens, log_det, dues
+
+    def _nats(self, net: Net, tokens: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
+        base, log_det, dues = self.forward_map(net, tokens)
+        z = base.vec
+        return (0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum((1, 2)) - log_det, dues
+
+    def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
+        vec = tokens.vec
+        assert vec is not None
+        noisy = vec if not self.noise else vec + self.noise * rng.split("noise").normal(vec.shape).to(vec)
+        nats, dues = self._nats(net, replace(tokens, vec=noisy))
+        count = tokens.real.sum()
+        return Losses({"main": nats.sum(), **dues_of(dues, count)}, count)
+
+    def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
+        """Exact nats of the data with the training noise on it."""
+        vec = tokens.vec
+        assert vec is not None
+        noisy = vec if not self.noise else vec + self.noise * rng.split("noise").normal(vec.shape).to(vec)
+        return self._nats(net, replace(tokens, vec=noisy))[0]
+
+    def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Inverting:
+        assert blank.vec is not None
+        z = self.temperature * rng.split("base").normal(blank.vec.shape).to(blank.vec)
+        wanted = blank.vec if given is not None and bool(given.any()) else None
+        return Inverting(tokens=replace(blank, vec=z), map=self.maps - 1, turn=0, out=torch.zeros_like(z), wanted=wanted, given=given, **begun(blank))
+
+    def step(self, net: Net, state: Inverting, *, rng: Rng) -> Inverting:
+        """One turn of one map."""
+        number, turn, length = state.map, state.turn, state.tokens.length
+        z = self._laid(state.tokens, number)
+        query = self._asked(replace(z, vec=state.out), number, slice(turn, turn + 1), state.progress, "full")
+        affine: Any = net(query, remember=True).distribution
+        here = affine.colour(z.vec[:, turn: turn + 1].float())
+        if state.wanted is not None and number == 0:
+            here = torch.where(taken(state.given, slice(turn, turn + 1))[..., None], state.wanted[:, turn: turn + 1], here)
+        out = state.out.clone()
+        out[:, turn: turn + 1] = here.to(out)
+        asked = (self.maps - 1 - number) * length + turn + 1
+        state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * length)))
+        if turn + 1 < length:
+            return state
+        tokens = self._laid(replace(z, vec=out), number)
+        state = replace(state, tokens=tokens, map=number - 1, turn=0, out=torch.zeros_like(out))
+        if number:
+            return state
+        if self.denoise and self.noise:
+            tokens = self._cleaned(net, tokens, state)
+        return replace(state, tokens=tokens, done=torch.ones_like(state.done))
+
+    def _cleaned(self, net: Net, tokens: Tokens, state: Inverting) -> Tokens:
+        """x + sigma^2 grad log p(x): the mean of the clean data given the noisy (Tweedie). Sessions that remember are asked from the start."""
+        net.forget(torch.full((tokens.batch,), -1, dtype=torch.long, device=tokens.doc.device))
+        with torch.enable_grad():
+            x = tokens.vec.detach().requires_grad_()
+            nats, _ = self._nats(net, replace(tokens, vec=x))
+            slope, = torch.autograd.grad(nats.sum(), x)
+        clean = (tokens.vec - self.noise ** 2 * slope).detach()
+        if state.wanted is not None:
+            clean = torch.where(state.given[..., None], state.wanted, clean)
+        return replace(tokens, vec=clean)

@@ -1,0 +1,89 @@
+"""What a slot of an autoregressive question is fed: something of strictly lower turn."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.codec import Codec
+from ..core.errors import BadArgument
+from ..core.order import Order
+from ..core.tokens import Space, Tokens
+
+
+class Feed(ABC):
+    """Gives each slot its input. A slot's feed must not depend on tokens of its own turn or a later one (a contract test perturbs them)."""
+
+    @abstractmethod
+    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Any:
+        """Whatever depends on the order alone, made once a sample."""
+
+    @abstractmethod
+    def fed(self, tokens: Tokens, plan: Any, places: slice | Tensor) -> tuple[Tokens, Tensor]:
+        """Fed tokens of the slots at these places, and which of them are known."""
+
+
+def taken(x: Tensor, places: slice | Tensor) -> Tensor:
+    """x (B, L, ...) at a slice, or at (B, n) row by row."""
+    if isinstance(places, slice):
+        return x[:, places]
+    return x.gather(1, places.reshape(places.shape + (1,) * (x.dim() - 2)).expand(*places.shape, *x.shape[2:]))
+
+
+class Shift(Feed):
+    """The last token of strictly lower turn, on the same line of an axis where `along` names one (MusicGen: each slot its own codebook's past).
+
+    own_place: the fed token keeps its own coordinate (random orders, with the answer's place as aim), else it is told the slot's.
+    A first slot is fed the space's start token, or is hidden (the mask vector, plus whatever condition is placed "start").
+    """
+
+    def __init__(self, space: Space, along: str | None = None, own_place: bool = False):
+        self.start = space.start
+        self.along = None if along is None else space.axis(along)
+        self.own_place = own_place
+
+    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor:
+        """(1 or B, L) the place each slot is fed from; -1 for a first."""
+        if order.pattern == "causal":
+            return torch.arange(-1, turn.shape[1] - 1, device=turn.device)[None].expand(turn.shape[0], -1)
+        one = turn[:1] if turn.stride(0) == 0 else turn
+        slot = torch.arange(turn.shape[1], device=turn.device)
+        lower = one[:, None, :] < one[:, :, None]
+        if self.along is not None:
+            line = tokens.coord[: one.shape[0], :, self.along]
+            lower = lower & (line[:, None, :] == line[:, :, None])
+        rank = torch.where(lower, one[:, None, :] * turn.shape[1] + slot, -1)
+        best, place = rank.max(-1)
+        return torch.where(best >= 0, place, -1).expand(turn.shape[0], -1)
+
+    def fed(self, tokens: Tokens, plan: Tensor, places: slice | Tensor) -> tuple[Tokens, Tensor]:
+        source = taken(plan, places)
+        known = source >= 0
+        said = tokens.gather(source.clamp(min=0))
+        if not self.own_place:
+            said = replace(said, coord=taken(tokens.coord, places), kind=taken(tokens.kind, places), doc=taken(tokens.doc, places))
+        if self.start is not None and said.ids is not None:
+            said = replace(said, ids=torch.where(known[..., None], said.ids, self.start))
+            known = torch.ones_like(known)
+        return said, known
+
+
+class PyramidFeed(Feed):
+    """Each slot of a scale is fed the sum of all coarser scales, resized to it (VAR, arXiv:2404.02905, section 3.2). It is given the codec's `context`."""
+
+    def __init__(self, codec: Codec):
+        context = getattr(codec, "context", None)
+        if context is None:
+            raise BadArgument(f"PyramidFeed needs a codec with scales and a context, such as an Autoencoder with a Pyramid, not {type(codec).__name__}")
+        self.context = context
+
+    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor:
+        return (turn > 0)
+
+    def fed(self, tokens: Tokens, plan: Tensor, places: slice | Tensor) -> tuple[Tokens, Tensor]:
+        vec = taken(self.context(tokens), places)
+        here = tokens.at(places) if isinstance(places, slice) else tokens.gather(places)
+        return replace(here, ids=None, vec=vec), taken(plan, places)

@@ -1,0 +1,204 @@
+"""Hidden places are answered, and shown a few at a time: MaskGIT, MAGNeT, MAR, MDLM."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..core.distribution import Sampling
+from ..core.errors import BadArgument, Intractable
+from ..core.net import Net
+from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.query import PRELUDE, Answer, Query
+from ..core.rng import Rng
+from ..core.tokens import Tokens
+
+SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "cosine": lambda u: torch.cos(u * math.pi / 2),             # MaskGIT, arXiv:2202.04200, section 3.3
+    "linear": lambda u: 1 - u,
+    "arccos": lambda u: torch.acos(u.clamp(0, 1)) * 2 / math.pi,    # TiTok's code
+}
+"""Share of places still hidden at a progress u in [0, 1]: 1 at 0, 0 at 1."""
+
+Choose = Literal["confidence", "random", "independent"]
+
+
+@dataclass(frozen=True)
+class Unmasking(State):
+    """known: what is shown. order: each row's random order (choose "random"). total: how many were hidden at the start. answer: the last, while it is still true."""
+
+    known: Tensor
+    order: Tensor
+    total: Tensor
+    step: int
+    answer: Answer | None = None
+
+
+def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None = None) -> Query:
+    """The full question: every place at once, one with the prefix."""
+    row = torch.full((1, tokens.length), PRELUDE, dtype=torch.long, device=known.device)
+    rows = tokens.batch
+    whole = tokens.doc.stride(0) == 0 or bool(tokens.real.all())
+    return Query(tokens=tokens, known=known, turn=row.expand(rows, -1), lane=torch.zeros_like(row).expand(rows, -1), progress=progress, time=time,
+                 pattern="full" if whole else "any")
+
+
+class Masked(Process[Unmasking]):
+    """In training a share of the places is hidden and answered; in generation everything is hidden, and shown over `steps` questions.
+
+    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random" (MAR: an
+    order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: "schedule" of a uniform
+    progress; or (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code). weight "bound": by the rate of unmasking, so that the loss is an upper bound of the
+    nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound" (block diffusion).
+    """
+
+    likelihood = "bound"
+
+    def __init__(self, steps: int = 12, schedule: str = "cosine", choose: Choose = "confidence", noise: float = 4.5, ratio: str | tuple[float, float, float] = "schedule",
+                 weight: Literal["even", "bound"] = "even", smoothing: float = 0.0, run: int | None = None, sampling: Sampling | None = None):
+        super().__init__()
+        if schedule not in SCHEDULES:
+            raise BadArgument(f"a masking schedule is one of {', '.join(SCHEDULES)}, not {schedule!r}")
+        if choose not in ("confidence", "random", "independent"):
+            raise BadArgument(f"places are chosen by 'confidence', 'random' or 'independent', not {choose!r}")
+        if steps < 1:
+            raise BadArgument(f"a sample takes at least one step, not {steps}")
+        self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
+        self.run = run
+        self.sampling = sampling or Sampling()
+
+    def _hidden(self, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor]:
+        """Which places are hidden, and the weight (B, 1) of each hidden one."""
+        rows, length, real = tokens.batch, tokens.length, tokens.real
+        if self.weight == "bound":
+            runs = self._runs(length).to(real.device)
+            num = int(runs[-1]) + 1
+            t = _even(rng.split("time"), rows * num).reshape(rows, num).to(real.device)[:, runs]       # our time: share known
+            hide = rng.split("hide").uniform((rows, length)).to(real.device) >= t
+            return hide & real, 1 / (1 - t)
+        if isinstance(self.ratio, tuple):
+            low, mean, sd = self.ratio
+            u = rng.split("ratio").uniform((1,)).double()
+            cdf = lambda x: torch.special.ndtr(torch.tensor((x - mean) / sd, dtype=torch.float64))  # noqa: E731
+            share = (mean + sd * torch.special.ndtri(cdf(low) + u * (cdf(1.0) - cdf(low)))).clamp(low, 1.0).float().expand(rows)
+        else:
+            share = SCHEDULES[self.schedule](_even(rng.split("ratio"), rows))
+        share = share.to(real.device)
+        count = (share * real.sum(1)).ceil().clamp(min=1)
+        rank = rng.split("hide").uniform((rows, length)).to(real.device).masked_fill(~real, 2.0).argsort(-1).argsort(-1)
+        return (rank < count[:, None]) & real, torch.ones_like(share)[:, None]
+
+    def _runs(self, length: int) -> Tensor:
+        """(L,) which run each place is in."""
+        return torch.arange(length) // (self.run or length)
+
+    def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
+        hide, weight = self._hidden(tokens, rng)
+        answer = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)))
+        nll = answer.distribution.nll(tokens, rng=rng.split("nll"))
+        if self.smoothing:
+            nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
+        count = tokens.real.sum() if self.weight == "bound" else hide.sum()
+        return Losses({"main": (nll * weight * hide).sum(), **dues_of(answer.dues, count)}, count)
+
+    def bound(self, net: Net, tokens: Tokens, *, rng: Rng, draws: int = 16) -> Tensor:
+        """(B,) nats: the mean over random orders of the nll, place by place; MDLM's integral in its discrete form, with `draws` stratified numbers of hidden places.
+
+        n hidden of L, uniform over sizes and sets: E[(L / n) * sum of hidden nll] bounds -log p from above (Uria et al. 2014, arXiv:1310.1757, equation 7).
+        """
+        real = tokens.real
+        runs = self._runs(tokens.length).to(real.device)
+        num = int(runs[-1]) + 1
+        member = torch.nn.functional.one_hot(runs, num).float()            # (L, runs)
+        length = real.float() @ member                                     # (B, runs)
+        before = length.cumsum(1) - length
+        total = torch.zeros(tokens.batch, device=real.device)
+        for draw in range(draws):
+            sub = rng.split("bound").split(draw)
+            u = (sub.split("size").uniform(tuple(length.shape)).to(real.device) + draw) / draws
+            size = torch.minimum((u * length).floor() + 1, length.clamp(min=1))
+            key = sub.split("which").uniform(real.shape).to(real.device) + runs
+            rank = key.masked_fill(~real, torch.inf).argsort(-1).argsort(-1) - before[:, runs]
+            hide = (rank < size[:, runs]) & real
+            distribution = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=real.device))).distribution
+            if not distribution.exact:
+                raise Intractable(f"{type(distribution).__name__} has no likelihood, so a masked model of it has no bound; compare it by samples")
+            total = total + (distribution.nll(tokens, rng=sub) * hide * (length / size)[:, runs]).sum(-1)
+        return total / draws
+
+    def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Unmasking:
+        known = ~blank.real if given is None else given | ~blank.real
+        order = rng.split("order").uniform(known.shape).to(known.device).argsort(-1).argsort(-1)
+        state = begun(blank)
+        total = (~known).sum(1)
+        return Unmasking(tokens=blank, known=known, order=order, total=total, step=0, **{**state, "done": total == 0})
+
+    def step(self, net: Net, state: Unmasking, *, rng: Rng) -> Unmasking:
+        last = state.step + 1 == self.steps
+        u = torch.full_like(state.progress, (state.step + 1) / self.steps)
+        hidden = ~state.known
+        left = torch.zeros_like(state.total) if last else (SCHEDULES[self.schedule](u) * state.total).floor().long()
+        now = hidden.sum(1)
+        left = left if last else torch.minimum(left.clamp(min=1), (now - 1).clamp(min=0))
+        if self.choose == "independent":
+            return self._independent(net, state, rng, last)
+        if self.choose == "random":
+            progress = 1 - left / state.total.clamp(min=1)        # guidance as MAR has it: the share done after this step
+        else:
+            progress = state.progress
+        answer = net(asked(state.tokens, state.known, progress))
+        if self.choose == "random":
+            rank = torch.where(hidden, state.order, -1).argsort(dim=-1, descending=True, stable=True)    # hidden places first, by their order
+            reveal = torch.zeros_like(hidden).scatter(1, rank, torch.arange(hidden.shape[1], device=hidden.device) < (now - left)[:, None])
+            tokens = self._drawn_at(answer, state.tokens, reveal, rng)
+        else:
+            drawn = answer.distribution.sample(rng=rng.split("draw"), how=self.sampling)
+            belief = answer.distribution.confidence(drawn)
+            belief = belief + self.noise * (1 - u[:, None]) * rng.split("noise").gumbel(belief.shape).to(belief.device)
+            rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)          # the least sure first
+            reveal = hidden & (rank >= left[:, None])
+            tokens = state.tokens.where(~reveal, drawn)
+        known = state.known | reveal
+        done = known.all(-1)
+        return replace(state, tokens=tokens, known=known, step=state.step + 1, at=state.at + 1, progress=torch.where(done, 1.0, u), done=done)
+
+    def _drawn_at(self, answer: Answer, tokens: Tokens, reveal: Tensor, rng: Rng) -> Tokens:
+        """Draws only where something is to be shown: a denoising head is dear."""
+        most = int(reveal.sum(1).max())
+        index = reveal.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        drawn = answer.distribution.gather(index).sample(rng=rng.split("draw"), how=self.sampling)
+        wanted = reveal.gather(1, index)
+        return tokens.put(index, tokens.gather(index).where(~wanted, drawn))
+
+    def _independent(self, net: Net, state: Unmasking, rng: Rng, last: bool) -> Unmasking:
+        """Each hidden place is shown with probability (s - t) / (1 - t); where no row has changed since the last question, its answer still holds (MDLM's cache)."""
+        t, s = state.step / self.steps, (state.step + 1) / self.steps
+        hidden = ~state.known
+        share = 1.0 if last else (s - t) / (1 - t)
+        reveal = hidden & (rng.split("show").uniform(hidden.shape).to(hidden.device) < share)
+        answer, tokens = state.answer, state.tokens
+        if bool(reveal.any()):
+            answer = net(asked(tokens, state.known, state.progress)) if answer is None else answer
+            tokens = tokens.where(~reveal, answer.distribution.sample(rng=rng.split("draw"), how=self.sampling))
+            answer = None
+        known = state.known | reveal
+        done = known.all(-1)
+        return replace(state, tokens=tokens, known=known, step=state.step + 1, at=state.at + 1, done=done, answer=answer,
+                       progress=torch.where(done, 1.0, torch.full_like(state.progress, s)))
+
+
+def _even(rng: Rng, rows: int) -> Tensor:
+    """(rows,) uniforms in (0, 1), stratified over the batch (MDLM's antithetic times: less noise in the loss)."""
+    return (torch.arange(rows) + rng.uniform((1,)) + 0.0) / rows % 1.0 if rows > 1 else rng.uniform((1,))
+
+
+def _spread(answer: Answer) -> Tensor:
+    """The cross-entropy with the uniform distribution: what label smoothing adds."""
+    logits = getattr(answer.distribution, "logits", None)
+    if logits is None:
+        raise BadArgument(f"label smoothing needs a categorical head, not {type(answer.distribution).__name__}")
+    return -logits.float().log_softmax(-1).mean(-1).sum(-1)

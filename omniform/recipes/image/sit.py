@@ -1,0 +1,21 @@
+"""SiT: DiT's network under a linear interpolant, predicting velocity.
+
+Ma et al. 2024, arXiv:2401.08740; interpolants of section 3; the backbone is DiT's, learned variance dropped.
+"""
+from ...core.spec import Spec
+from ...processes.flow import Flow
+from ...processes.paths import Linear
+from ...processes.solvers import Heun
+from ...system.recipe import Fact, Source
+from .dit import RECIPE as DIT
+
+RECIPE = DIT.but(
+    {"process": Spec(Flow, {"path": Spec(Linear), "predict": "velocity", "solver": Spec(Heun), "steps": 125}),
+     "network.head.learned_variance": False, "network.time.flip": False, "guidance.scale": 1.5},
+    name="sit", title="SiT", family="flow",
+    source=(Source("2401.08740", "SiT: Exploring Flow and Diffusion-based Generative Models with Scalable Interpolant Transformers", code="willisma/SiT", at="sections 2 and 3"),
+            *DIT.source),
+    tiny={**DIT.tiny, "process": Spec(Flow, {"path": Spec(Linear), "predict": "velocity", "solver": Spec(Heun), "steps": 12})},
+    facts=(Fact("tokens", "XL/2", 256, 0, "section 4"), Fact("parameters", "XL/2", 675e6, 0.01, "table 1: 675 M"),
+           Fact("parameters", "L/2", 458e6, 0.01, "table 1: 458 M"), Fact("parameters", "B/2", 130e6, 0.01, "table 1: 130 M"), Fact("parameters", "S/2", 33e6, 0.01, "table 1: 33 M")),
+)

@@ -1,0 +1,1 @@
+"""Network, System and Recipe: the parts put together, built, saved and loaded."""

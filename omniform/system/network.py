@@ -1,0 +1,222 @@
+"""Networks and their sessions: embed, backbone, head, by stage."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import BadArgument, LaneError, TurnError, nearest
+from ..core.net import Context, Encoded, Env, MemoryPolicy, Net, Record
+from ..core.query import PRELUDE, Answer, Query, one_row, visible
+from ..core.spec import Spec
+from ..core.tokens import Space
+
+
+class Tower(nn.Module):
+    """Embed -> backbone -> head: what one stage of a network is made of. player: whose optimizer it belongs to (a critic's)."""
+
+    def __init__(self, width: int, space: Space, embed: Spec, backbone: Spec, head: Spec, player: str = "main"):
+        super().__init__()
+        if player != "main":
+            self.player = player
+        self.embed = embed.build(width=width, space=space)
+        self.backbone = backbone.build(width=width, space=space)
+        self.head = head.build(width=width, space=space)
+        if getattr(self.head, "tied", False):
+            self.head.tie(tuple(self.embed.tables))
+
+
+class Network(nn.Module):
+    """Towers by stage, and the embedding of time that they share.
+
+    stages: 0 for one tower, "main"; else as many towers "b0", "b1"... of the same shape. towers: more of them, by stage (a critic). init: how linear maps start that do not start at zero: "xavier" (ViT, DiT),
+    "normal" with std 0.02 (GPT-2), or "torch".
+    """
+
+    def __init__(self, width: int, space: Space, embed: Spec, backbone: Spec, head: Spec, time: Spec | None = None, stages: int = 0,
+                 init: Literal["xavier", "normal", "torch"] = "xavier", towers: Mapping[str, Spec] | None = None):
+        super().__init__()
+        self.width, self.space = width, space
+        names = [f"b{i}" for i in range(stages)] or ["main"]
+        self.towers = nn.ModuleDict({n: Tower(width, space, embed, backbone, head) for n in names})
+        for name, tower in (towers or {}).items():
+            self.towers[name] = tower.build(width=width, space=space)
+        self.time = time.build(width=width) if time else None
+        for path, module in self.towers.named_modules():
+            if hasattr(module, "name") and hasattr(module, "plain"):
+                module.name = path
+        if init != "torch":
+            self._start(init)
+
+    def _start(self, init: str) -> None:
+        for path, module in self.named_modules():
+            if not isinstance(module, nn.Linear) or module.weight.is_meta or ".head." in path or path.startswith("time") or not bool(module.weight.any()):
+                continue
+            if init == "xavier":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def open(self, context: Context, *, memory: MemoryPolicy = "nothing", taps: frozenset[str] = frozenset()) -> Session:
+        """A conversation: this network, a context, and a memory of its own."""
+        return Session(self, context, memory, taps)
+
+    def differentiate_twice(self) -> None:
+        """Attention by elementary operations, for processes that take gradients of gradients."""
+        for module in self.modules():
+            if hasattr(module, "plain"):
+                module.plain = True
+
+    def modulation(self, query: Query, context: Context, front: int) -> Tensor | None:
+        """(B, 1 or front + L, D): time and pooled conditions. The prefix before per-token times is clean (time 1)."""
+        told = None if context.modulate is None else context.modulate[:, None]
+        if query.time is None or self.time is None:
+            return told
+        time = query.time
+        if front and time.shape[1] > 1:
+            time = torch.cat([time.new_ones(time.shape[0], front), time], 1)
+        embedded = self.time(time)
+        return embedded if told is None else embedded + told
+
+
+class Session:
+    """One open conversation. It owns everything that is remembered; the network itself remembers nothing."""
+
+    def __init__(self, network: Network, context: Context, policy: MemoryPolicy, taps: frozenset[str]):
+        if policy not in ("nothing", "recall", "kv"):
+            raise BadArgument(f"a session remembers 'nothing', by 'recall' or by 'kv', not {policy!r}")
+        self.network, self.context, self.policy, self.taps = network, context, policy, taps
+        self.records: dict[str, Record] = {}
+        self.recalled: dict[str, Query] = {}
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
+        if query.stage not in self.network.towers:
+            raise BadArgument(f"this network has no stage {query.stage!r}; {nearest(query.stage, self.network.towers)}")
+        if self.policy == "nothing":
+            return self._ask(query, None, False)
+        if self.policy == "kv":
+            record = self.records.setdefault(query.stage, Record())
+            if remember:
+                self._check(query, record.ledger() if not query.turn.is_cuda and record.used else None)
+            return self._ask(query, record, remember)
+        past = self.recalled.get(query.stage)
+        if remember:
+            self._check(query, None if past is None else (past.turn, past.lane, past.tokens.doc))
+        whole = query if past is None else query.after(past)
+        answer = self._ask(whole, None, False)
+        if remember:
+            self.recalled[query.stage] = whole
+        if past is None:
+            return answer
+        places = slice(past.tokens.length, None)
+        return Answer(answer.distribution.at(places), {k: v[:, places] for k, v in answer.taps.items()}, answer.dues)
+
+    @staticmethod
+    def _check(query: Query, past: tuple[Tensor, ...] | None) -> None:
+        if query.turn.is_cuda:
+            return                                      # a check would wait for the device at every question
+        if bool(one_row(query.lane).any()):
+            raise LaneError("scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True")
+        if past is not None:
+            last = torch.where(past[2] >= 0, past[0], PRELUDE).amax()
+            if bool(last >= one_row(query.turn).amin()) and int(last) > PRELUDE:
+                raise TurnError(f"a remembered token must come after everything remembered before it (turn {int(last)}), not at turn {int(query.turn.min())}; "
+                                "give the question a later turn, or forget first")
+
+    def _ask(self, query: Query, record: Record | None, remember: bool) -> Answer:
+        tower = self.network.towers[query.stage]
+        prefix = self.context.prefix or self.context.joint
+        if prefix is not None and record is not None and not record.prefixed:
+            if not bool((query.turn == PRELUDE).all()):
+                self._recite(tower, prefix, query, record)
+            elif remember:
+                record.prefixed = True
+        if record is not None and record.prefixed and record.used:
+            prefix = None
+        x = tower.embed(query, start=self.context.start, add=self.context.add)
+        tokens = query.tokens
+        coord, kind, turn, lane, doc, known, front = tokens.coord, tokens.kind, query.turn, query.lane, tokens.doc, query.known, 0
+        if prefix is not None:
+            front = prefix.tokens.shape[1]
+            x = torch.cat([prefix.tokens.to(x.dtype), x], 1)
+            before = prefix.doc
+            coord = torch.cat([coord.new_zeros(coord.shape[0], front, coord.shape[2]), coord], 1)
+            kind, doc = torch.cat([torch.zeros_like(before), kind], 1), torch.cat([before, doc], 1)
+            turn, lane = torch.cat([torch.full_like(before, PRELUDE), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
+            known = torch.cat([torch.ones_like(before, dtype=torch.bool), known], 1)
+        pattern, mask = self._visibility(query, turn, lane, doc, record, prefix)
+        env = Env(coord=coord, kind=kind, turn=turn, lane=lane, doc=doc, known=known, modulation=self.network.modulation(query, self.context, front),
+                  context=self.context, record=record, remember=remember, progress=query.progress, pattern=pattern, mask=mask, prefix=front, wanted=self.taps)
+        h = tower.backbone(x, env)
+        if record is not None and remember:
+            record.extend(turn, lane, doc)
+        cut = (lambda y: y[:, front:]) if front else (lambda y: y)
+        return Answer(tower.head(cut(h)), {k: cut(v) for k, v in env.taps.items()}, env.dues)
+
+    def _visibility(self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None) -> tuple[str, Tensor | None]:
+        """The kernel's pattern and mask: a promise where it holds, else the dense rule."""
+        used = 0 if record is None else record.used
+        intact = record is None or record.intact
+        plain_prefix = prefix is None or (prefix.doc.shape[1] == 1 and query.pattern == "causal") or (query.pattern == "full" and bool((prefix.doc >= 0).all()))
+        if intact and plain_prefix:
+            if query.pattern == "full" or (query.pattern == "causal" and query.tokens.length == 1 and prefix is None):
+                return "full", None
+            if query.pattern == "causal" and not used:
+                return "causal", None
+        past = None if record is None else record.ledger()
+        return "any", visible(turn, lane, doc, past)[:, None]
+
+    def _recite(self, tower: Tower, prefix: Encoded, query: Query, record: Record) -> None:
+        """Remember the prefix, before a first question that is not one with it."""
+        rows, length = prefix.doc.shape
+        turn = torch.full_like(prefix.doc, PRELUDE)
+        zero = torch.zeros_like(prefix.doc)
+        whole = bool((prefix.doc >= 0).all())
+        mask = None if whole else visible(turn, zero, prefix.doc)[:, None]
+        alone = None if query.time is None else query.time.new_ones(rows, length)
+        modulation = self.context.modulate[:, None] if self.context.modulate is not None else None
+        if alone is not None and self.network.time is not None:
+            modulation = self.network.time(alone) + (0 if modulation is None else modulation)
+        env = Env(coord=query.tokens.coord.new_zeros(rows, length, query.tokens.coord.shape[2]), kind=zero, turn=turn, lane=zero, doc=prefix.doc,
+                  known=torch.ones_like(zero, dtype=torch.bool), modulation=modulation, context=self.context, record=record, remember=True,
+                  progress=query.progress, pattern="full" if whole else "any", mask=mask, prefix=length, wanted=frozenset())
+        tower.backbone(prefix.tokens, env)
+        record.extend(turn, zero, prefix.doc)
+        record.prefixed, record.intact = True, record.intact and whole
+
+    def forget(self, turn: Tensor) -> None:
+        for record in self.records.values():
+            ledger = record.ledger()
+            if ledger is None:
+                continue
+            rows = turn.shape[0]
+            turns, lanes, docs = (x.expand(rows, -1) for x in ledger)
+            gone = turns >= turn[:, None]
+            kept = int((~gone).any(0).nonzero().max()) + 1 if bool((~gone).any()) else 0
+            docs = torch.where(gone, -1, docs)[:, :kept]
+            record.intact = record.intact and not bool(gone[:, :kept].any())
+            record.chunks = [(turns[:, :kept], lanes[:, :kept], docs)] if kept else []
+            record.used = kept
+            record.prefixed = record.prefixed and kept > 0
+        for stage, past in list(self.recalled.items()):
+            gone = past.turn >= turn[:, None]
+            tokens = past.tokens
+            doc = torch.where(gone, -1, tokens.doc)
+            self.recalled[stage] = replace(past, tokens=replace(tokens, doc=doc))
+
+    def fork(self, rows: Tensor) -> Net:
+        other = Session(self.network, self.context.rows(rows), self.policy, self.taps)
+        for stage, record in self.records.items():
+            pick = lambda x: x if x.shape[0] == 1 else x[rows]  # noqa: E731
+            other.records[stage] = Record(record.used, record.intact, record.prefixed, {k: v.rows(rows) for k, v in record.blocks.items()},
+                                          [tuple(pick(x) for x in chunk) for chunk in record.chunks])  # type: ignore[misc]
+        for stage, past in self.recalled.items():
+            pick = lambda x: None if x is None else x[rows]  # noqa: E731
+            other.recalled[stage] = replace(past, tokens=past.tokens.rows(rows), known=pick(past.known), turn=pick(past.turn), lane=pick(past.lane),
+                                            time=pick(past.time), aim=pick(past.aim), progress=pick(past.progress))
+        return other

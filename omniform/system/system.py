@@ -1,0 +1,201 @@
+"""A system: codec, conditioning, network, process and guidance, under the few verbs that a user needs."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..conditions.conditioning import Conditioning
+from ..conditions.guidance import ClassifierFree, Guided, Term
+from ..core.batch import Batch
+from ..core.codec import Codec, LearnedCodec
+from ..core.distribution import Sampling
+from ..core.errors import BadArgument, ConditionError, ShapeError
+from ..core.net import MemoryPolicy, Net
+from ..core.process import Losses, Process, State, generate
+from ..core.query import Answer, Query
+from ..core.rng import Rng
+from ..core.tokens import Tokens
+from .network import Network
+from .recipe import Recipe
+
+
+class Counted:
+    """A net that counts its questions."""
+
+    def __init__(self, net: Net):
+        self.net, self.calls = net, 0
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
+        self.calls += 1
+        return self.net(query, remember=remember)
+
+    def forget(self, turn: Tensor) -> None:
+        self.net.forget(turn)
+
+    def fork(self, rows: Tensor) -> Counted:
+        return Counted(self.net.fork(rows))
+
+
+class System(nn.Module):
+    """Built by `system.build`. recipe: what it was built from, with every change in it."""
+
+    def __init__(self, recipe: Recipe, codec: Codec):
+        super().__init__()
+        assert recipe.network is not None and recipe.process is not None
+        self.recipe = recipe
+        self.codec = codec
+        space = codec.space
+        self.network: Network = recipe.network.build(space=space)
+        self.conditioning = Conditioning(self.network.width, recipe.conditions, recipe.drop)
+        self.process: Process[Any] = recipe.process.build(space=space, codec=codec)
+        self.guidance: ClassifierFree | None = recipe.guidance.build() if recipe.guidance is not None and recipe.conditions else None
+        if self.process.second_order:
+            self.network.differentiate_twice()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def recipe_json(self) -> dict[str, Any]:
+        """The recipe, to stand beside the weights."""
+        return self.recipe.to_json()
+
+    def tokens(self, data: Any, *, rng: Rng | None = None) -> Tokens:
+        """Data, or tokens made earlier, as tokens on the network's device."""
+        if isinstance(data, Tokens):
+            return data.to(self.device)
+        data = data.to(self.device) if isinstance(data, Tensor) else data
+        if isinstance(self.codec, LearnedCodec):
+            with torch.no_grad():
+                return self.codec.encode(data, rng=rng)
+        return self.codec.encode(data, rng=rng)
+
+    def loss(self, batch: Batch, *, rng: Rng) -> tuple[Losses, ...]:
+        """What a batch costs each player."""
+        tokens = self.tokens(batch.data, rng=rng.split("encode"))
+        taken = {k: v for k, v in batch.condition.items() if k in self.conditioning.parts}
+        context = self.conditioning.context(taken, tokens.batch, rng=rng.split("condition"))
+        losses = self.process.loss(self.network.open(context), tokens, rng=rng.split("process"))
+        return losses if isinstance(losses, tuple) else (losses,)
+
+    @torch.no_grad()
+    def score(self, data: Any, condition: Mapping[str, Any] | None = None, *, seed: int = 0) -> Tensor:
+        """(B,) nats of each example: exact or an upper bound (`process.likelihood` says which); Intractable where the family has neither."""
+        tokens = self.tokens(data)
+        context = self.conditioning.context(condition or {}, tokens.batch)
+        training = self.training
+        self.eval()
+        try:
+            return self.process.bound(self.network.open(context), tokens, rng=Rng.seeded(seed, tokens.batch))
+        finally:
+            self.train(training)
+
+    def net(self, batch: int, condition: Mapping[str, Any] | None = None, *, scale: float | None = None, memory: MemoryPolicy | None = None) -> Net:
+        """A conversation for generation: one session a term of guidance. scale None: the recipe's."""
+        condition = condition or {}
+        guidance = self.guidance
+        if scale is not None and guidance is not None:
+            guidance = ClassifierFree(scale, guidance.ramp, guidance.interval)
+        elif scale not in (None, 1, 1.0):
+            raise ConditionError("this system was built without guidance; give no scale")
+        told = bool(condition) and guidance is not None
+        terms: Sequence[Term] = guidance.terms() if told and guidance is not None else (Term(lambda p: torch.ones_like(p)),)
+        policy = memory or self.process.memory
+        nets: list[Net] = [self.network.open(self.conditioning.context(condition, batch, keep=term.keep), memory=policy) for term in terms]
+        return nets[0] if len(nets) == 1 else Guided(nets, terms)
+
+    @torch.no_grad()
+    def generate(self, num: int = 1, condition: Mapping[str, Any] | None = None, *, seed: int = 0, rows: Sequence[int] | None = None, scale: float | None = None,
+                 sampling: Sampling | None = None, steps: int | None = None, given: tuple[Any, Tensor] | None = None, length: int | None = None,
+                 memory: MemoryPolicy | None = None, watch: Callable[[State], None] | None = None, decode: bool = True) -> Any:
+        """`num` examples (or their tokens, where not decode).
+
+        condition: name -> one value, or one a row. rows: which rows of the seed's stream (row i is the same in every batch). given: (data, keep) with keep (B, L) or (L,)
+        true where the tokens of the data stay: a prompt, a picture to complete. length: of an open-ended sequence. steps: of processes that have steps.
+        """
+        if num < 1:
+            raise BadArgument(f"at least one example is generated, not {num}")
+        condition = {k: _spread(v, num) for k, v in (condition or {}).items()}
+        process = self.process
+        if sampling is not None:
+            process = process.but(sampling=sampling)
+        if steps is not None:
+            process = _stepped(process, steps)
+        space = self.codec.space
+        blank = space.blank(num, {space.axes[0].name: length} if length else None, device=self.device)
+        known = None
+        if given is not None:
+            blank, known = self._given(blank, *given)
+        rng = Rng.seeded(seed, rows if rows is not None else num)
+        training = self.training
+        self.eval()
+        try:
+            tokens = generate(process, self.net(num, condition, scale=scale, memory=memory), blank, rng=rng, given=known, watch=watch)
+            return self.codec.decode(tokens) if decode else tokens
+        finally:
+            self.train(training)
+
+    def _given(self, blank: Tokens, data: Any, keep: Tensor) -> tuple[Tokens, Tensor]:
+        """What is given, laid onto the blank; shorter data is a prompt."""
+        said = self.tokens(data)
+        if said.batch == 1 and blank.batch > 1:
+            said = said.rows(torch.zeros(blank.batch, dtype=torch.long))
+        if said.batch != blank.batch:
+            raise ShapeError(f"{said.batch} examples are given and {blank.batch} are asked for; give one, or as many")
+        keep = (keep if keep.dim() == 2 else keep[None]).to(self.device).expand(blank.batch, -1)
+        if keep.shape[1] != said.length:
+            raise ShapeError(f"keep speaks of {keep.shape[1]} tokens and the given data has {said.length}; give a (B, {said.length}) boolean tensor")
+        short = blank.length - said.length
+        if short < 0:
+            raise ShapeError(f"the given data has {said.length} tokens and there is room for {blank.length}; shorten it or ask for a greater length")
+        keep = nn.functional.pad(keep & said.real, (0, short))
+
+        def laid(new: Tensor | None, old: Tensor | None) -> Tensor | None:
+            return old if new is None or old is None else torch.cat([new, old[:, said.length:]], 1)
+        return replace(blank, ids=laid(said.ids, blank.ids), vec=laid(said.vec, blank.vec)), keep
+
+    def cite(self) -> list[str]:
+        """The papers in use."""
+        return [f"{s.title}" + (f", arXiv:{s.arxiv}" if s.arxiv else "") for s in self.recipe.source]
+
+
+class CodecSystem(nn.Module):
+    """A learned codec by itself, to be trained by the same trainer."""
+
+    def __init__(self, recipe: Recipe, codec: Codec):
+        super().__init__()
+        self.recipe, self.codec = recipe, codec
+
+    def recipe_json(self) -> dict[str, Any]:
+        """The recipe, to stand beside the weights."""
+        return self.recipe.to_json()
+
+    def loss(self, batch: Batch, *, rng: Rng) -> tuple[Losses, ...]:
+        """What a batch costs each player."""
+        if not isinstance(self.codec, LearnedCodec):
+            raise BadArgument(f"{type(self.codec).__name__} has nothing to learn; it is ready as it is")
+        data = batch.data.to(next(self.codec.parameters()).device) if isinstance(batch.data, Tensor) else batch.data
+        return self.codec.loss(data, rng=rng)
+
+
+def _spread(value: Any, num: int) -> Any:
+    """One value for all rows, or one a row."""
+    if isinstance(value, Tensor):
+        return value.expand(num) if value.dim() == 0 else value
+    return list(value) if isinstance(value, list | tuple) else [value] * num
+
+
+def _stepped(process: Process[Any], steps: int) -> Process[Any]:
+    """The same process with another number of steps, or that of the process inside it."""
+    if hasattr(process, "inner"):
+        return process.but(inner=_stepped(process.inner, steps))
+    if not hasattr(process, "steps"):
+        raise BadArgument(f"{type(process).__name__} has no number of steps to change; it asks once a turn")
+    if steps < 1:
+        raise BadArgument(f"a sample takes at least one step, not {steps}")
+    return process.but(steps=steps)
