@@ -97,11 +97,11 @@ class EncodeKnown(Block):
         x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
         count = known.sum(1)
         keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
-        inside = torch.arange(keep.shape[1], device=x.device) < count[:, None]
+        inside = torch.arange(keep.shape[1], device=count.device) < count[:, None]
         y = self.encoder(x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1])), self._env(env, inside, bool(inside.all()), front))
+        y = self.enter(y)
         z = self.mask.to(y.dtype).expand(x.shape[0], x.shape[1], -1).scatter(
-            1, torch.where(inside, keep, keep[:, :1])[..., None].expand(-1, -1, x.shape[-1]),
-            torch.where(inside[..., None], self.enter(y), self.enter(y)[:, :1]))
+            1, torch.where(inside, keep, keep[:, :1])[..., None].expand(-1, -1, x.shape[-1]), torch.where(inside[..., None], y, y[:, :1]))
         z = self._placed(z, env, self.decode_places, self.buffer_places[1])
         everything = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
         z = self.decoder(z, self._env(env, everything, True, front))

@@ -50,7 +50,11 @@ def _widths(stride: int, width: int) -> list[int]:
 
 
 def encoder(colours: int, out: int, stride: int, width: int, depth: int) -> nn.Sequential:
-    """Pixels to latents. The first halving only rearranges pixels (space to depth), so that nothing is computed at full resolution, where it would cost the most."""
+    """Pixels to latents.
+
+    The first halving only rearranges pixels (space to depth): nothing is computed at full resolution, where it would
+    cost the most.
+    """
     widths = _widths(stride, width)
     first = min(stride, 2)
     layers: list[nn.Module] = [nn.PixelUnshuffle(first), nn.Conv2d(colours * first * first, widths[0], 3, padding=1)]
@@ -70,24 +74,27 @@ def decoder(into: int, colours: int, stride: int, width: int, depth: int) -> nn.
         layers += [Residual(now) for _ in range(depth)]
         if i:
             layers += [nn.Conv2d(now, 4 * widths[i - 1], 1), nn.PixelShuffle(2)]
-    return nn.Sequential(*layers, _norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], colours * last * last, 3, padding=1), nn.PixelShuffle(last))
+    out = nn.Conv2d(widths[0], colours * last * last, 3, padding=1)
+    return nn.Sequential(*layers, _norm(widths[0]), nn.SiLU(), out, nn.PixelShuffle(last))
 
 
 @final
 class Autoencoder(LearnedCodec):
     """A convolutional autoencoder whose tokens are made by its bottleneck (KL, VQ, RVQ, FSQ, LFQ, Pyramid).
 
-    shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the most; depth: residual blocks a resolution.
-    distortion: a Distortion, |difference| if not said. critic: a PatchCritic, or none.
+    shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the
+    most. depth: residual blocks a resolution. distortion: a Distortion, |difference| if not said. critic: a
+    PatchCritic, or none.
     """
 
-    def __init__(self, shape: tuple[int, ...], bottleneck: Spec, stride: int = 4, width: int = 32, depth: int = 1, distortion: Spec | None = None,
-                 critic: Spec | None = None):
+    def __init__(self, shape: tuple[int, ...], bottleneck: Spec, stride: int = 4, width: int = 32, depth: int = 1,
+                 distortion: Spec | None = None, critic: Spec | None = None):
         super().__init__()
         if len(shape) != 3:
-            raise BadArgument(f"Autoencoder expects a shape (C, H, W) and found {tuple(shape)}; code clips frame by frame")
+            raise BadArgument(f"Autoencoder expects a shape (C, H, W) and found {tuple(shape)}; code clips by frame")
         if stride < 1 or stride & (stride - 1) or width < 1 or depth < 0:
-            raise BadArgument(f"expected a stride that is a power of two, width of 1 or more and depth of 0 or more; found {stride}, {width}, {depth}")
+            raise BadArgument("expected a stride that is a power of two, width of 1 or more and depth of 0 or more; "
+                              f"found {stride}, {width}, {depth}")
         self.shape = tuple(shape)
         size = grid_of(self.shape, stride, "stride")
         self.bottleneck = bottleneck.build(size=size)

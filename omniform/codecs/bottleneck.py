@@ -1,4 +1,4 @@
-"""What stands between an encoder and a decoder, and decides what tokens say: Gaussian, nearest code, rounded numbers, signs."""
+"""What stands between encoder and decoder and decides what tokens say: Gaussians, codes, rounded numbers, signs."""
 from __future__ import annotations
 
 import math
@@ -18,7 +18,7 @@ from omniform.core.tokens import Axis, Space, Tokens
 
 
 class Bottleneck(nn.Module, ABC):
-    """Latents (B, inputs, h, w) to content and back to latents (B, channels, h, w); content lies in raster order. size: (h, w)."""
+    """Latents (B, inputs, h, w) to content, in raster order, and back to latents (B, channels, h, w). size: (h, w)."""
 
     inputs: int         # what the encoder must give
     channels: int       # what the decoder is given
@@ -30,7 +30,7 @@ class Bottleneck(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: Tensor, count: int, rng: Rng) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """In training: what the decoder is given, and what that costs, as named sums that stand beside a distortion summed over count numbers."""
+        """In training: what the decoder is given, and its cost as sums, beside a distortion summed over count."""
 
     @abstractmethod
     def encode(self, z: Tensor, rng: Rng | None) -> Content: ...
@@ -46,7 +46,7 @@ class Bottleneck(nn.Module, ABC):
         raise CodecError(f"{type(self).__name__} has one scale, so there is nothing coarser to tell; use Pyramid")
 
     def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        """One scale further: (latent, ids (B, n, 1) of that scale) -> (latent with it, context (B, n', channels) of the next scale)."""
+        """One scale further: latent and ids (B, n, 1) to the latent with them and the context of the next scale."""
         raise CodecError(f"{type(self).__name__} has one scale, so nothing can grow; use Pyramid")
 
 
@@ -65,10 +65,17 @@ def ids_of(content: Content, size: tuple[int, int], books: int, vocab: int) -> T
     expected = (math.prod(size), books)
     if content.ids is None or tuple(content.ids.shape[1:]) != expected:
         found = "no ids" if content.ids is None else f"ids of shape {tuple(content.ids.shape)}"
-        raise ShapeError(f"expected ids of shape (B, {expected[0]}, {expected[1]}) and found {found}; give tokens of the codec's own space")
-    if content.ids.numel() and (int(content.ids.min()) < 0 or int(content.ids.max()) >= vocab):
-        raise CodecError(f"expected ids in 0..{vocab - 1}, found {int(content.ids.min())}..{int(content.ids.max())}; was this said by another codec?")
-    return content.ids
+        raise ShapeError(f"expected ids of shape (B, {expected[0]}, {expected[1]}) and found {found}; "
+                         "give tokens of the codec's own space")
+    return within(content.ids, vocab)
+
+
+def within(ids: Tensor, vocab: int) -> Tensor:
+    """The ids, if the book has them all."""
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab):
+        raise CodecError(f"expected ids in 0..{vocab - 1}, found {int(ids.min())}..{int(ids.max())}; "
+                         "give what this codec's own network said")
+    return ids
 
 
 def straight(z: Tensor, quantised: Tensor) -> Tensor:
@@ -78,10 +85,11 @@ def straight(z: Tensor, quantised: Tensor) -> Tensor:
 
 @final
 class KL(Bottleneck):
-    """A diagonal Gaussian a place, held near N(0, 1) by weight times its KL divergence (Kingma and Welling 2014; LDM, arXiv:2112.10752, uses 1e-6).
+    """A diagonal Gaussian a place, held near N(0, 1) by weight times its KL divergence (VAE, arXiv:1312.6114).
 
-    The weight is against the distortion summed over an example's numbers, as in LDM. Content is the sample, or the mean when there is no rng, normalised by channel to
-    unit variance with what `settle` measures: the variance of means plus the mean of variances.
+    The weight is against the distortion summed over an example's numbers, as in LDM (arXiv:2112.10752), which uses
+    1e-6. Content is the sample, or the mean when there is no rng, normalised by channel to unit variance with what
+    `settle` measures: the variance of means plus the mean of variances.
     """
 
     def __init__(self, channels: int, size: tuple[int, int], weight: float = 1e-6):
@@ -119,7 +127,9 @@ class KL(Bottleneck):
     def decode(self, content: Content) -> Tensor:
         if content.vec is None or tuple(content.vec.shape[1:]) != (math.prod(self.size), self.channels):
             found = "no continuous content" if content.vec is None else f"content of shape {tuple(content.vec.shape)}"
-            raise ShapeError(f"expected content of shape (B, {math.prod(self.size)}, {self.channels}) and found {found}; give tokens of the codec's own space")
+            expected = f"(B, {math.prod(self.size)}, {self.channels})"
+            raise ShapeError(f"expected content of shape {expected} and found {found}; "
+                             "give tokens of the codec's own space")
         return grid_from(content.vec * self.spread + self.centre, self.size)
 
     @torch.no_grad()
@@ -131,13 +141,14 @@ class KL(Bottleneck):
 
 @final
 class VQ(Bottleneck):
-    """The nearest code of a learned book (van den Oord et al. 2017, arXiv:1711.00937); `Codebook` says what ema, normalise and restart do.
+    """The nearest code of a learned book (van den Oord et al. 2017, arXiv:1711.00937).
 
-    Cost: commitment * |z - sg(code)|^2, and |sg(z) - code|^2 where the codes are parameters (ema 0), both as means over latent numbers beside the mean distortion.
+    `Codebook` says what ema, normalise and restart do. Cost: commitment * |z - sg(code)|^2, and |sg(z) - code|^2 where
+    the codes are parameters (ema 0), both as means over latent numbers beside the mean distortion.
     """
 
-    def __init__(self, codes: int, channels: int, size: tuple[int, int], commitment: float = 0.25, ema: float = 0.99, normalise: bool = False,
-                 restart: float = 0.1):
+    def __init__(self, codes: int, channels: int, size: tuple[int, int], commitment: float = 0.25, ema: float = 0.99,
+                 normalise: bool = False, restart: float = 0.1):
         super().__init__()
         self.channels = self.inputs = channels
         self.size, self.commitment = size, commitment
@@ -162,7 +173,8 @@ class VQ(Bottleneck):
         return grid_from(self.lookup(ids_of(content, self.size, 1, self.book.num_codes)), self.size)
 
 
-def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng, learning: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng,
+               learning: bool) -> tuple[Tensor, dict[str, Tensor]]:
     """Codes nearest to rows (B, L, C) and their cost; a learning book prepares and observes."""
     flat = rows.detach().reshape(-1, book.channels)
     if learning:
@@ -179,9 +191,10 @@ def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng, learni
 
 @final
 class RVQ(Bottleneck):
-    """Several books in a row, each coding what the ones before left over (SoundStream, arXiv:2107.03312, section III-C); ids (B, L, books)."""
+    """Books in a row, each coding what the ones before left over (SoundStream, arXiv:2107.03312, section III-C)."""
 
-    def __init__(self, codes: int, channels: int, size: tuple[int, int], books: int = 2, commitment: float = 0.25, ema: float = 0.99, restart: float = 0.1):
+    def __init__(self, codes: int, channels: int, size: tuple[int, int], books: int = 2, commitment: float = 0.25,
+                 ema: float = 0.99, restart: float = 0.1):
         super().__init__()
         if books < 1:
             raise BadArgument(f"expected 1 book or more, found {books}")
@@ -218,24 +231,27 @@ class RVQ(Bottleneck):
 
 @final
 class FSQ(Bottleneck):
-    """Each channel rounded to one of a few levels; an id is the mixed-radix number of all channels (Mentzer et al. 2023, arXiv:2309.15505, section 3 and appendix A)."""
+    """Each channel rounded to one of a few levels (Mentzer et al. 2023, arXiv:2309.15505, section 3 and appendix A).
+
+    An id is the mixed-radix number of all channels, the first counting ones.
+    """
 
     def __init__(self, levels: tuple[int, ...], size: tuple[int, int]):
         super().__init__()
         if not levels or min(levels) < 2:
-            raise BadArgument(f"expected levels of 2 or more, found {tuple(levels)}; write for example levels=(8, 5, 5)")
+            raise BadArgument(f"expected levels of 2 or more, found {tuple(levels)}; write for instance (8, 5, 5)")
         self.channels = self.inputs = len(levels)
         self.size, self.num_codes = size, math.prod(levels)
         level = torch.tensor(levels)
         self.register_buffer("levels", level, persistent=False)
-        self.register_buffer("place", torch.cat([torch.ones(1, dtype=torch.long), level.cumprod(0)[:-1]]), persistent=False)
+        self.register_buffer("place", level.cumprod(0) // level, persistent=False)
 
     def space(self, axes: tuple[Axis, ...]) -> Space:
         return Space(axes=axes, vocab=(self.num_codes,))
 
     def bounded(self, rows: Tensor) -> Tensor:
-        """(..., C) -> numbers whose rounding is a level: -(l // 2) .. (l - 1) // 2. The stretch keeps the outermost levels reachable (appendix A)."""
-        half = (self.levels - 1) * (1 + 1e-3) / 2
+        """(..., C) -> numbers whose rounding is a level: -(l // 2) .. (l - 1) // 2."""
+        half = (self.levels - 1) * (1 + 1e-3) / 2       # the stretch keeps the outermost levels in reach (appendix A)
         offset = (self.levels % 2 == 0) * 0.5
         return (rows + (offset / half).atanh()).tanh() * half - offset
 
@@ -262,19 +278,23 @@ class FSQ(Bottleneck):
 
 @final
 class LFQ(Bottleneck):
-    """The sign of each channel is a bit, an id is the number they spell (MAGVIT-v2, arXiv:2310.05737, section 3.1). sphere: of latents on the unit sphere (BSQ, arXiv:2406.07548).
+    """The sign of each channel is a bit, an id is the number they spell (MAGVIT-v2, arXiv:2310.05737, section 3.1).
 
-    Cost: entropy * (mean entropy of a code - entropy of the mean code), equation 5, of codes softly assigned by distance over temperature, and commitment * |z - sg(code)|^2.
-    The first entropy is a sum over bits, exactly; the second is exact within runs of `joint` bits and summed over them, which is an upper bound (BSQ, section 4.2).
+    sphere: latents and codes on the unit sphere (BSQ, arXiv:2406.07548). Cost: entropy * (mean entropy of a code -
+    entropy of the mean code), equation 5, of codes softly assigned by squared distance over temperature, and commitment
+    * |z - sg(code)|^2. The first entropy is a sum over bits, exactly; the second is exact within runs of `joint` bits
+    and summed over them: an upper bound.
     """
 
-    def __init__(self, bits: int, size: tuple[int, int], entropy: float = 0.1, commitment: float = 0.25, sphere: bool = False, temperature: float = 1.0,
-                 joint: int = 8):
+    def __init__(self, bits: int, size: tuple[int, int], entropy: float = 0.1, commitment: float = 0.25,
+                 sphere: bool = False, temperature: float = 1.0, joint: int = 8):
         super().__init__()
         if not 1 <= bits <= 62 or joint < 1 or temperature <= 0:
-            raise BadArgument(f"expected 1 to 62 bits, joint of 1 or more and a temperature above 0; found {bits}, {joint}, {temperature}")
+            raise BadArgument("expected 1 to 62 bits, joint of 1 or more and a temperature above 0; "
+                              f"found {bits}, {joint}, {temperature}")
         self.channels = self.inputs = self.bits = bits
-        self.size, self.entropy, self.commitment, self.sphere, self.temperature, self.joint = size, entropy, commitment, sphere, temperature, joint
+        self.size, self.entropy, self.commitment = size, entropy, commitment
+        self.sphere, self.temperature, self.joint = sphere, temperature, joint
         self.length = bits ** -0.5 if sphere else 1.0
         self.register_buffer("place", 1 << torch.arange(bits), persistent=False)
 
@@ -312,8 +332,8 @@ class LFQ(Bottleneck):
         rows = self.posed(z)
         codes = torch.where(rows > 0, self.length, -self.length)
         each, whole = self.entropies(rows.flatten(0, 1))
-        cost = {"entropy": self.entropy * (each - whole) * count, "commitment": self.commitment * F.mse_loss(rows, codes) * count}
-        return grid_from(straight(rows, codes), self.size), cost
+        cost = {"entropy": self.entropy * (each - whole), "commitment": self.commitment * F.mse_loss(rows, codes)}
+        return grid_from(straight(rows, codes), self.size), {name: value * count for name, value in cost.items()}
 
     def encode(self, z: Tensor, rng: Rng | None) -> Content:
         return Content(ids=self.number(self.posed(z)).unsqueeze(-1))

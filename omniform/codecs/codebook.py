@@ -18,17 +18,20 @@ _MEMORY = 0.99
 class Codebook(nn.Module):
     """num_codes vectors of some channels; nearest by L2.
 
-    ema: decay of the running mean that each code follows (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1); 0: the codes are parameters, for a
-    codebook loss. normalise: codes and what is looked up live on the unit sphere (ViT-VQGAN, arXiv:2110.04627). restart: a code whose share of use falls
-    below this part of an even share is put where a vector of the batch is (Jukebox, arXiv:2005.00341, section 3); 0: never. The first batch of
-    training puts all codes on its vectors.
+    ema: decay of the running mean that each code follows (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1); 0:
+    the codes are parameters, for a codebook loss. normalise: codes and what is looked up live on the unit sphere
+    (ViT-VQGAN, arXiv:2110.04627). restart: a code whose share of use falls below this part of an even share is put
+    where a vector of the batch is (Jukebox, arXiv:2005.00341, section 3); 0: never. The first batch of training puts
+    all codes on its vectors.
     """
 
     def __init__(self, num_codes: int, channels: int, ema: float = 0.0, normalise: bool = False, restart: float = 0.1):
         super().__init__()
         if num_codes < 2 or channels < 1 or not 0 <= ema < 1 or not 0 <= restart < 1:
-            raise BadArgument(f"expected 2 codes or more, 1 channel or more, ema and restart in [0, 1); found {num_codes}, {channels}, {ema}, {restart}")
-        self.num_codes, self.channels, self.ema, self.normalise, self.restart = num_codes, channels, ema, normalise, restart
+            raise BadArgument("expected 2 codes or more, 1 channel or more, ema and restart in [0, 1); "
+                              f"found {num_codes}, {channels}, {ema}, {restart}")
+        self.num_codes, self.channels = num_codes, channels
+        self.ema, self.normalise, self.restart = ema, normalise, restart
         vectors = torch.randn(num_codes, channels)
         vectors = F.normalize(vectors, dim=-1) if normalise else vectors
         if ema:
@@ -46,7 +49,8 @@ class Codebook(nn.Module):
     def nearest(self, z: Tensor) -> Tensor:
         """(..., C) -> (...) long: the code with the least L2 distance."""
         codes = self.posed(self.vectors).float()
-        distance = codes.square().sum(-1) - 2 * (self.posed(z.float()).reshape(-1, self.channels) @ codes.t())      # |z|^2 is the same for all
+        flat = self.posed(z.float()).reshape(-1, self.channels)
+        distance = codes.square().sum(-1) - 2 * (flat @ codes.t())          # without |z|^2, which is the same for all
         return distance.argmin(-1).reshape(z.shape[:-1])
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -60,7 +64,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def prepare(self, z: Tensor, rng: Rng) -> None:
-        """Before a training step: put idle codes on vectors of the batch z (N, C), drawn without repetition while they last."""
+        """Before a training step: put idle codes on vectors of the batch z (N, C), each vector once while they last."""
         idle = self.idle.nonzero().squeeze(-1)
         if len(idle):
             rng = rng.split("codebook").take(torch.zeros(1, dtype=torch.long))
@@ -72,7 +76,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def observe(self, z: Tensor, ids: Tensor) -> None:
-        """After a training step has looked up z (N, C): note the usage and, with ema, move each code towards the mean of what chose it."""
+        """After a training step: note the usage; with ema, move codes to the mean of the z (N, C) that chose them."""
         share = torch.bincount(ids, minlength=self.num_codes).to(self.usage.dtype) / len(ids)
         memory = self.ema or _MEMORY
         past = memory * self.usage

@@ -15,9 +15,10 @@ from omniform.core.process import Losses
 
 @final
 class PatchCritic(nn.Module):
-    """A convolutional critic that judges patch by patch, a player of its own (Isola et al. 2017, arXiv:1611.07004; hinge loss as in VQGAN, arXiv:2012.09841).
+    """A convolutional critic that judges patch by patch (Isola et al. 2017, arXiv:1611.07004), a player of its own.
 
-    weight: of its opinion in the codec's loss. r1: of the penalty r1/2 |grad|^2 on data (arXiv:1801.04406, equation 9); 0: none.
+    Hinge loss as in VQGAN (arXiv:2012.09841). weight: of its opinion in the codec's loss. r1: of the penalty r1/2
+    |grad|^2 on data (arXiv:1801.04406, equation 9); 0: none.
     """
 
     player = "critic"
@@ -29,7 +30,8 @@ class PatchCritic(nn.Module):
         self.weight, self.r1 = weight, r1
         layers: list[nn.Module] = []
         for i in range(depth):
-            layers += [nn.Conv2d(colours if i == 0 else width << (i - 1), width << i, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            into = width << (i - 1) if i else colours
+            layers += [nn.Conv2d(into, width << i, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(width << (depth - 1), 1, 3, padding=1))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -37,7 +39,7 @@ class PatchCritic(nn.Module):
         return self.net(pixels)
 
     def opinion(self, fake: Tensor) -> Mapping[str, Tensor]:
-        """What a reconstruction costs the codec, as a sum over its numbers; the critic's own parameters get no gradient from it."""
+        """What a reconstruction costs the codec, as a sum over its numbers. The critic's parameters get no gradient."""
         frozen = {name: p.detach() for name, p in self.named_parameters()}
         return {"adversarial": -self.weight * functional_call(self, frozen, (fake,)).mean() * fake.numel()}
 
@@ -46,7 +48,8 @@ class PatchCritic(nn.Module):
         sloped = self.r1 > 0 and torch.is_grad_enabled()
         real = real.detach().requires_grad_(sloped)
         verdict = self(real)
-        parts = {"real": F.relu(1 - verdict).mean() * len(real), "fake": F.relu(1 + self(fake.detach())).mean() * len(real)}
+        parts = {"real": F.relu(1 - verdict).mean() * len(real),
+                 "fake": F.relu(1 + self(fake.detach())).mean() * len(real)}
         if sloped:
             slope, = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), real, create_graph=True)
             parts["r1"] = self.r1 / 2 * slope.square().sum()

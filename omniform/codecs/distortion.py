@@ -48,7 +48,10 @@ class Squared(Distortion):
 
 @final
 class Logistic(Distortion):
-    """What the decoder says are logits of white against black; cross-entropy above that of the data itself, so that 0 is perfect. For pictures that are nearly black and white."""
+    """Cross-entropy of logits of white against black, above that of the data itself, so that 0 is perfect.
+
+    For pictures that are nearly black and white.
+    """
 
     def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
         white = ((data + 1) / 2).clamp(0, 1)
@@ -61,9 +64,10 @@ class Logistic(Distortion):
 
 @final
 class Perceptual(Distortion):
-    """Another distortion and weight times the distance of features, each map scaled to unit length over its channels (LPIPS without learned weights, arXiv:1801.03924, equation 1).
+    """Another distortion, and weight times the distance of features (LPIPS, arXiv:1801.03924, equation 1, unweighted).
 
-    features: a network, frozen here, from pixels to a map (B, C, h, w) or a sequence of maps.
+    features: a network, frozen here, from pixels to a map (B, C, h, w) or a sequence of maps; each is scaled to unit
+    length over C.
     """
 
     def __init__(self, pixels: Spec, features: Spec, weight: float = 1.0):
@@ -73,9 +77,14 @@ class Perceptual(Distortion):
         self.pixels, self.features, self.weight = pixels.build(), features.build().requires_grad_(False), weight
 
     def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
-        pairs = [(x,) if isinstance(x, Tensor) else tuple(x) for x in (self.features(self.pixels.picture(said)), self.features(data))]
-        distance = sum((F.normalize(a, dim=1, eps=1e-8) - F.normalize(b, dim=1, eps=1e-8)).square().sum(1).mean() for a, b in zip(*pairs, strict=True))
+        pairs = zip(self._maps(self.pixels.picture(said)), self._maps(data), strict=True)
+        distance = sum((a - b).square().sum(1).mean() for a, b in pairs)
         return {**self.pixels(said, data), "perceptual": self.weight * distance * data.numel()}
+
+    def _maps(self, pixels: Tensor) -> list[Tensor]:
+        """Features of unit length."""
+        maps = self.features(pixels)
+        return [F.normalize(x, dim=1, eps=1e-8) for x in ((maps,) if isinstance(maps, Tensor) else maps)]
 
     def picture(self, said: Tensor) -> Tensor:
         return self.pixels.picture(said)

@@ -23,26 +23,29 @@ _AT_ONCE = 256
 
 @final
 class OneD(LearnedCodec):
-    """K learned latent tokens that carry the whole picture (Yu et al. 2024, arXiv:2406.07550, section 3.2), decoded to pixels directly with an L2 distortion.
+    """K learned latent tokens that carry the whole picture (TiTok, Yu et al. 2024, arXiv:2406.07550, section 3.2).
 
-    encoder, decoder: Blocks, built with width and the axes (y, x); in them patch (y, x) sits at (y, x) as kind 0, and latent i one row below the picture at
-    (rows, i) as kind 1. Places are learned vectors too. bottleneck: VQ with normalised codes in the paper.
+    Decoded to pixels directly, with an L2 distortion. encoder, decoder: Blocks, built with width and the axes (y, x);
+    in them patch (y, x) sits at (y, x) as kind 0, and latent i one row below the picture, at (rows, i), as kind 1.
+    Places are learned vectors too. bottleneck: VQ with normalised codes in the paper.
     """
 
-    def __init__(self, shape: tuple[int, ...], patch: int, latents: int, width: int, encoder: Spec, decoder: Spec, bottleneck: Spec):
+    def __init__(self, shape: tuple[int, ...], patch: int, latents: int, width: int, encoder: Spec, decoder: Spec,
+                 bottleneck: Spec):
         super().__init__()
         if len(shape) != 3 or latents < 1:
-            raise BadArgument(f"OneD expects a shape (C, H, W) and 1 latent or more, found {tuple(shape)} and {latents}")
+            raise BadArgument(f"OneD expects a shape (C, H, W) and 1 latent or more, found {tuple(shape)}, {latents}")
         self.shape = tuple(shape)
         self.patch, self.latents = patch, latents
         self.rows, self.columns = grid_of(self.shape, patch, "patch")
         self.bottleneck = bottleneck.build(size=(latents, 1))
         self.space = self.bottleneck.space((Axis("latent", latents),))
         inner = Space(axes=(Axis("y", self.rows + 1), Axis("x", max(self.columns, latents))))
-        self.encoder, self.decoder = (tower.build(width=width, space=inner, axes=inner.axes) for tower in (encoder, decoder))
+        self.encoder, self.decoder = (t.build(width=width, space=inner, axes=inner.axes) for t in (encoder, decoder))
         places, content = self.rows * self.columns, shape[0] * patch * patch
-        std = width ** -0.5                                                              # as in modules/blocks.py of the authors
-        self.patch_place, self.latent_place = (nn.Parameter(std * torch.randn(2, n, width)) for n in (places, latents))   # of encoder, decoder
+        std = width ** -0.5                                                 # as in modules/blocks.py of the authors
+        self.patch_place = nn.Parameter(std * torch.randn(2, places, width))            # of encoder, decoder
+        self.latent_place = nn.Parameter(std * torch.randn(2, latents, width))
         self.asking = nn.Parameter(std * torch.randn(latents, width))
         self.hidden = nn.Parameter(std * torch.randn(width))
         self.into, self.out_of = nn.Linear(content, width), nn.Linear(width, content)
@@ -89,10 +92,11 @@ class OneD(LearnedCodec):
         """A tower on patches and latents, all of which see each other."""
         rows, device = len(x), x.device
         grid = torch.cartesian_prod(torch.arange(self.rows, device=device), torch.arange(self.columns, device=device))
-        below = torch.stack([torch.full((self.latents,), self.rows, device=device), torch.arange(self.latents, device=device)], -1)
-        kind = torch.cat([torch.zeros(len(grid), dtype=torch.long, device=device), torch.ones(self.latents, dtype=torch.long, device=device)])
+        column = torch.arange(self.latents, device=device)
+        coord = torch.cat([grid, torch.stack([torch.full_like(column, self.rows), column], -1)]).to(torch.float32)
+        kind = (torch.arange(len(coord), device=device) >= len(grid)).long()
         same = torch.zeros_like(kind).expand(rows, -1)
-        env = Env(coord=torch.cat([grid, below]).to(torch.float32).expand(rows, -1, -1), kind=kind.expand(rows, -1), turn=same, lane=same, doc=same,
-                  known=torch.ones_like(kind, dtype=torch.bool).expand(rows, -1), modulation=None, context=Context(rows), record=None, remember=False,
-                  progress=torch.ones(rows, device=device), pattern="full", mask=None, dues=dues)
-        return tower(x, env)
+        return tower(x, Env(
+            coord=coord.expand(rows, -1, -1), kind=kind.expand(rows, -1), turn=same, lane=same, doc=same,
+            known=same == 0, modulation=None, context=Context(rows), record=None, remember=False,
+            progress=torch.ones(rows, device=device), pattern="full", mask=None, dues=dues))

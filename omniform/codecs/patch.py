@@ -33,7 +33,8 @@ def paste(patches: Tensor, channels: int, rows: int, columns: int) -> Tensor:
 def grid_of(shape: tuple[int, ...], step: int, word: str) -> tuple[int, int]:
     """(H/step, W/step) of (..., H, W), or a refusal; word names the step."""
     if step < 1 or shape[-2] % step or shape[-1] % step:
-        raise BadArgument(f"expected a {word} that divides {shape[-2]} and {shape[-1]}, found {step}; change {word} or resize the data")
+        raise BadArgument(f"expected a {word} that divides {shape[-2]} and {shape[-1]}, found {step}; "
+                          f"change {word} or resize the data")
     return shape[-2] // step, shape[-1] // step
 
 
@@ -41,21 +42,23 @@ def grid_of(shape: tuple[int, ...], step: int, word: str) -> tuple[int, int]:
 class Patches(Codec):
     """Square patches of pixels as continuous tokens: content = (pixels - shift) * scale.
 
-    shape: (C, H, W), or (T, C, H, W) for clips, which are cut frame by frame. scale and shift are the recipe's statement of what makes the content
-    unit variance; `settle` measures them instead.
+    shape: (C, H, W), or (T, C, H, W) for clips, which are cut frame by frame. scale and shift are the recipe's
+    statement of what makes the content unit variance; `settle` measures them instead.
     """
 
     def __init__(self, shape: tuple[int, ...], patch: int, scale: float = 1.0, shift: float = 0.0):
         super().__init__()
         if len(shape) not in (3, 4):
-            raise BadArgument(f"Patches expects a shape (C, H, W) or (T, C, H, W) and found {tuple(shape)}; text goes through Bytes or BPE")
+            raise BadArgument(f"Patches expects a shape (C, H, W) or (T, C, H, W) and found {tuple(shape)}; "
+                              "text goes through Bytes or BPE")
         if scale <= 0:
-            raise BadArgument(f"expected a scale above 0, found {scale}; write 1 / the standard deviation of the pixels")
+            raise BadArgument(f"expected a scale above 0, found {scale}; write 1 / the deviation of the pixels")
         self.shape = tuple(shape)
         self.rows, self.columns = grid_of(self.shape, patch, "patch")
         self.colours = self.shape[-3]
         frames = (Axis("frame", self.shape[0]),) if len(self.shape) == 4 else ()
-        self.space = Space(axes=(*frames, Axis("y", self.rows), Axis("x", self.columns)), channels=self.colours * patch * patch)
+        axes = (*frames, Axis("y", self.rows), Axis("x", self.columns))
+        self.space = Space(axes=axes, channels=self.colours * patch * patch)
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("shift", torch.tensor(float(shift)))
 
@@ -70,7 +73,8 @@ class Patches(Codec):
         vec = tokens.vec
         if vec is None or tuple(vec.shape[1:]) != (self.space.length, self.space.channels):
             found = "no continuous content" if vec is None else f"{tuple(vec.shape[1:])}"
-            raise ShapeError(f"Patches decodes (B, {self.space.length}, {self.space.channels}) and found {found}; give it tokens of its own space")
+            raise ShapeError(f"Patches decodes (B, {self.space.length}, {self.space.channels}) and found {found}; "
+                             "give it tokens of its own space")
         vec = vec.unflatten(1, (*self.shape[:-3], -1))
         return paste(vec / self.scale + self.shift, self.colours, self.rows, self.columns).clamp(-1, 1)
 
@@ -80,6 +84,6 @@ class Patches(Codec):
         pixels = self._checked(data).double()
         spread = float(pixels.std(correction=0))
         if not spread > 0:
-            raise CodecError("Patches cannot bring data without variance to unit variance; settle it on a batch of different pictures")
+            raise CodecError("Patches cannot bring data without variance to unit variance; settle it on others")
         self.scale.fill_(1 / spread)
         self.shift.fill_(float(pixels.mean()))

@@ -9,27 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omniform.codecs.bottleneck import Bottleneck, grid_from, rows_of, straight
+from omniform.codecs.bottleneck import Bottleneck, grid_from, rows_of, straight, within
 from omniform.codecs.codebook import Codebook
 from omniform.core.distribution import Content
-from omniform.core.errors import BadArgument, CodecError, ShapeError
+from omniform.core.errors import BadArgument, ShapeError
 from omniform.core.rng import Rng
 from omniform.core.tokens import Axis, Space, Tokens
 
 
 @final
 class Pyramid(Bottleneck):
-    """Token maps from coarse to fine, each coding what the coarser ones left over, all from one codebook (Tian et al. 2024, arXiv:2404.02905, algorithms 1 and 2).
+    """Token maps from coarse to fine, each coding what the coarser ones left over, all from one codebook.
 
-    scales: the map sizes, whole numbers or (rows, columns), the last being the latent's own. Tokens lie scale by scale, at (scale, y, x) in the map's own grid. A map is enlarged
-    bicubically and passed through one of `phis` convolutions, h/2 + conv(h)/2. Cost: the mean over scales of commitment * |sg(f_k) - f|^2 + |f_k - sg(f)|^2, where f_k is the sum so far.
+    scales: the map sizes, whole numbers or (rows, columns), the last being the latent's own. Tokens lie scale by scale,
+    at (scale, y, x) in the map's own grid. A map is enlarged bicubically and passed through one of `phis` convolutions,
+    h/2 + conv(h)/2. Cost: the mean over scales of commitment * |sg(f_k) - f|^2 + |f_k - sg(f)|^2, where f_k is the sum
+    so far. Source: VAR, Tian et al. 2024, arXiv:2404.02905, algorithms 1 and 2.
     """
 
-    def __init__(self, scales: Sequence[int | tuple[int, int]], codes: int, channels: int, size: tuple[int, int], phis: int = 4, commitment: float = 0.25,
-                 restart: float = 0.1):
+    def __init__(self, scales: Sequence[int | tuple[int, int]], codes: int, channels: int, size: tuple[int, int],
+                 phis: int = 4, commitment: float = 0.25, restart: float = 0.1):
         super().__init__()
         self.scales = [(s, s) if isinstance(s, int) else tuple(s) for s in scales]
-        if not self.scales or self.scales[-1] != tuple(size) or any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(self.scales)):
+        falling = any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(self.scales))
+        if not self.scales or self.scales[-1] != tuple(size) or falling:
             raise BadArgument(f"expected rising scales that end at the latent's {tuple(size)}, found {tuple(scales)}")
         if not 1 <= phis:
             raise BadArgument(f"expected 1 phi or more, found {phis}")
@@ -38,10 +41,10 @@ class Pyramid(Bottleneck):
         self.book = Codebook(codes, channels, 0.0, False, restart)
         phis = min(phis, len(self.scales))
         self.phi = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(phis))
-        tick = torch.linspace(1 / 3 / phis, 1 - 1 / 3 / phis, phis)                 # as in models/quant.py of the authors
+        tick = torch.linspace(1 / 3 / phis, 1 - 1 / 3 / phis, phis, device="cpu")       # models/quant.py of the authors
         last = max(len(self.scales) - 1, 1)
         self.phi_of = [int((tick - k / last).abs().argmin()) for k in range(len(self.scales))]
-        self.register_buffer("spread", torch.ones(()))                              # of f, so that the context has unit variance
+        self.register_buffer("spread", torch.ones(()))      # of f, so that the context has unit variance
 
     @property
     def counts(self) -> list[int]:
@@ -51,8 +54,10 @@ class Pyramid(Bottleneck):
     def space(self, axes: tuple[Axis, ...]) -> Space:
         if len(axes) != 2:
             raise BadArgument(f"Pyramid needs a grid of two axes, found {', '.join(a.name for a in axes)}; use VQ here")
-        coord = [torch.cartesian_prod(torch.tensor([float(k)]), torch.arange(float(r)), torch.arange(float(c))) for k, (r, c) in enumerate(self.scales)]
-        return Space(axes=(Axis("scale", len(self.scales)), *axes), vocab=(self.book.num_codes,), coord=torch.cat(coord))
+        along = ((torch.arange(k, k + 1, device="cpu"), torch.arange(r, device="cpu"), torch.arange(c, device="cpu"))
+                 for k, (r, c) in enumerate(self.scales))
+        coord = torch.cat([torch.cartesian_prod(*place) for place in along]).to(torch.float32)
+        return Space(axes=(Axis("scale", len(self.scales)), *axes), vocab=(self.book.num_codes,), coord=coord)
 
     def shrunk(self, f: Tensor, scale: int) -> Tensor:
         """f (B, C, h, w) at a scale, by area."""
@@ -85,7 +90,7 @@ class Pyramid(Bottleneck):
 
     @torch.no_grad()
     def _wanted(self, f: Tensor) -> Tensor:
-        """(N, C): the vectors that codes are asked to be near, of all scales; before training, when codes mean nothing, of f itself."""
+        """(N, C): what codes are asked to be near, at all scales; before training, when codes mean nothing, f."""
         wanted, rest = [], f
         for k in range(len(self.scales)):
             wanted.append(rows_of(self.shrunk(rest, k)))
@@ -111,7 +116,10 @@ class Pyramid(Bottleneck):
         self.spread.fill_(float(self.decode(self.encode(z, None)).double().std(correction=0).clamp_min(1e-6)))
 
     def context(self, tokens: Tokens) -> Tensor:
-        """(B, L, channels): for each token the sum of all coarser scales, by area at its own scale; zeros at the first. Unit variance at the finest, once settled."""
+        """(B, L, channels): for each token the sum of all coarser scales, by area at its own; zeros at the first scale.
+
+        Once settled, of unit variance where all scales have spoken.
+        """
         told = []
         latent = None
         for k, ids in enumerate(self._by_scale(tokens.ids)):
@@ -123,9 +131,13 @@ class Pyramid(Bottleneck):
         return torch.cat(told, 1)
 
     def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        """One scale further: (latent so far or None, ids (B, n, 1) of this scale) -> (latent with it, context (B, n', channels) of the next, empty after the last)."""
+        """One scale further: latent (None at first) and ids (B, n, 1) to the latent with them and the next context.
+
+        The context (B, n', channels) equals that part of `context`; after the last scale it is empty.
+        """
         if not 0 <= scale < len(self.scales) or tuple(ids.shape[1:]) != (self.counts[scale], 1):
-            raise ShapeError(f"expected ids of one of {len(self.scales)} scales with {self.counts} tokens, found scale {scale} with ids of shape {tuple(ids.shape)}")
+            raise ShapeError(f"expected ids of one of {len(self.scales)} scales with {self.counts} tokens, "
+                             f"found scale {scale} with ids of shape {tuple(ids.shape)}")
         added = self.said(ids.squeeze(-1), scale)
         latent = added if latent is None else latent + added
         if scale + 1 == len(self.scales):
@@ -136,7 +148,6 @@ class Pyramid(Bottleneck):
         """Checked ids (B, L, 1), cut at the scales."""
         if ids is None or tuple(ids.shape[1:]) != (sum(self.counts), 1):
             found = "no ids" if ids is None else f"ids of shape {tuple(ids.shape)}"
-            raise ShapeError(f"expected ids of shape (B, {sum(self.counts)}, 1) and found {found}; give tokens of the codec's own space")
-        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.book.num_codes):
-            raise CodecError(f"expected ids in 0..{self.book.num_codes - 1}, found {int(ids.min())}..{int(ids.max())}; was this said by another codec?")
-        return ids.split(self.counts, 1)
+            raise ShapeError(f"expected ids of shape (B, {sum(self.counts)}, 1) and found {found}; "
+                             "give tokens of the codec's own space")
+        return within(ids, self.book.num_codes).split(self.counts, 1)

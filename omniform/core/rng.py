@@ -26,6 +26,18 @@ def _mixed(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & 0x1FFFFFFFF)
 
 
+_WORD = (1 << 64) - 1
+
+
+def _mixed_number(x: int) -> int:
+    """The same on one Python integer, a signed 64-bit number: a stream of training is split a thousand times a second."""
+    x &= _WORD
+    x = ((x ^ (x >> 30)) * (_MIX_A & _WORD)) & _WORD
+    x = ((x ^ (x >> 27)) * (_MIX_B & _WORD)) & _WORD
+    x ^= x >> 31
+    return x - (1 << 64) if x >> 63 else x
+
+
 def _number(name: str | int) -> int:
     if isinstance(name, int):
         return name
@@ -35,41 +47,45 @@ def _number(name: str | int) -> int:
 class Rng:
     """A stream of random numbers a row.
 
-    keys: (B,) int64, one a row; or (1,) for one stream that numbers its rows itself (training).
+    keys: (B,) int64, one a row; or one Python integer: a single stream that numbers its rows itself (training).
     Every draw has shape (B, ...). Drawing moves an inner counter on; `split` and `fold` give independent streams that do not depend on it.
     """
 
-    def __init__(self, keys: Tensor):
+    def __init__(self, keys: Tensor | int, device: torch.device | str | None = None):
         self.keys = keys
+        self.device = keys.device if isinstance(keys, Tensor) else device
         self._drawn = 0
 
     @staticmethod
     def seeded(seed: int, rows: int | Sequence[int] | None = None, *, device: torch.device | str | None = None) -> Rng:
         """One stream (rows None), or one a row: row i of seed s is the same in every batch."""
-        key = _mixed(torch.tensor([seed], dtype=torch.int64, device=device) * _GOLDEN)
+        key = _mixed_number(seed * _GOLDEN)
         if rows is None:
-            return Rng(key)
-        index = torch.arange(rows) if isinstance(rows, int) else torch.as_tensor(rows)
-        return Rng(_mixed(key + (index.to(key.device) + 1) * _GOLDEN))
+            return Rng(key, device)
+        index = torch.arange(rows, device=device) if isinstance(rows, int) else torch.as_tensor(rows, device=device)
+        return Rng(_mixed(key + (index + 1) * _GOLDEN))
 
     def split(self, name: str | int) -> Rng:
         """An independent stream for a purpose."""
-        return Rng(_mixed(self.keys ^ _number(name)))
+        number = _number(name)
+        return Rng(_mixed(self.keys ^ number)) if isinstance(self.keys, Tensor) else Rng(_mixed_number(self.keys ^ number), self.device)
 
     def fold(self, number: Tensor | int) -> Rng:
         """An independent stream a number; a (B,) tensor gives each row its own."""
-        number = torch.as_tensor(number, dtype=torch.int64, device=self.keys.device)
+        if isinstance(number, int) and isinstance(self.keys, int):
+            return Rng(_mixed_number(self.keys + (number + 1) * _GOLDEN), self.device)
+        number = torch.as_tensor(number, dtype=torch.int64, device=self.device)
         return Rng(_mixed(self.keys + (number + 1) * _GOLDEN))
 
     def take(self, rows: Tensor) -> Rng:
         """The streams of some rows."""
-        return self if len(self.keys) == 1 else Rng(self.keys[rows])
+        return Rng(self.keys[rows]) if isinstance(self.keys, Tensor) else self
 
     def integers64(self, shape: Sequence[int]) -> Tensor:
         """64 random bits each."""
         rows, rest = shape[0], math.prod(shape[1:])
-        if len(self.keys) == 1:
-            keys = self.keys if rows == 1 else _mixed(self.keys + torch.arange(rows, device=self.keys.device) * _GOLDEN)
+        if not isinstance(self.keys, Tensor):
+            keys = _mixed(self.keys + torch.arange(rows, device=self.device) * _GOLDEN)
         elif len(self.keys) == rows:
             keys = self.keys
         else:

@@ -1,4 +1,5 @@
 """The folder where downloads and rendered sets are kept, and how a file gets there whole."""
+
 from __future__ import annotations
 
 import os

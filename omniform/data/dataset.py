@@ -1,4 +1,5 @@
 """What a data set is, and which of its examples a training step sees."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -30,7 +31,7 @@ class Split(ABC):
 class Dataset:
     """Named examples in two parts, with the licence they come under and where they come from.
 
-    shape: (C, H, W) of a picture, (T, C, H, W) of a clip, (characters,) of a text. classes: the label names, empty if there are none.
+    shape: (C, H, W) of a picture, (T, C, H, W) of a clip, (characters,) of a text. classes: the label names, if any.
     """
 
     name: str
@@ -50,7 +51,13 @@ class Pictures(Split):
     pixels: (N, C, H, W) uint8, 0 is -1 and 255 is +1. labels: (N,) long. captions: what caption_of (N,) points into.
     """
 
-    def __init__(self, pixels: Tensor, labels: Tensor | None = None, captions: Sequence[str] = (), caption_of: Tensor | None = None):
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor | None = None,
+        captions: Sequence[str] = (),
+        caption_of: Tensor | None = None,
+    ):
         self._pixels, self._labels, self._captions, self._caption_of = pixels, labels, tuple(captions), caption_of
 
     def __len__(self) -> int:
@@ -80,17 +87,22 @@ def indexed(indices: Sequence[int] | Tensor, num: int) -> Tensor:
         index = index.long()
     if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
         found = f"{index.dtype} of shape {tuple(index.shape)}"
-        raise BadArgument(f"expected a flat list of whole numbers as indices, found {found}; write for example batch(range(16))")
+        raise BadArgument(
+            f"expected a flat list of whole numbers as indices, found {found}; write for example batch(range(16))"
+        )
     if index.numel() and not (0 <= int(index.min()) and int(index.max()) < num):
-        raise BadArgument(f"expected indices in 0..{num - 1}, found {int(index.min())}..{int(index.max())}; len(split) says how many there are")
+        raise BadArgument(
+            f"expected indices in 0..{num - 1}, found {int(index.min())}..{int(index.max())}; "
+            "len(split) says how many there are"
+        )
     return index.long()
 
 
 def order(num: int, seed: int, step: int, batch: int) -> Tensor:
     """The indices that a training step sees: a pure function of its arguments.
 
-    The steps read one endless list, a fresh permutation of 0..num-1 for each epoch; a batch may run across the end of an epoch,
-    so nothing is dropped and nothing is seen twice in an epoch.
+    The steps read one endless list, a fresh permutation of 0..num-1 for each epoch; a batch may run across the end of
+    an epoch, so nothing is dropped and nothing is seen twice in an epoch.
     """
     import numpy
     import torch
@@ -116,7 +128,7 @@ def _permutation(num: int, seed: int, epoch: int) -> numpy.ndarray:
 
 
 def hold_out(num: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """The numbers 0..num-1 in two sorted parts, the second a seeded draw of about this share, at least one and never all."""
+    """The numbers 0..num-1 in two sorted parts, the second a seeded draw of about this share: at least 1, never all."""
     import numpy
 
     if num < 2:

@@ -1,4 +1,5 @@
 """Checks of the options that a data source takes: each returns the value or says in one line what is wrong with it."""
+
 from __future__ import annotations
 
 import inspect
@@ -11,7 +12,10 @@ from omniform.core.errors import BadArgument, nearest
 def whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number in low..high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadArgument(f"expected {name} to be a whole number from {low} to {high}, found {value!r}; write for example {name}={low}")
+        raise BadArgument(
+            f"expected {name} to be a whole number from {low} to {high}, found {value!r}; "
+            f"write for example {name}={low}"
+        )
     return value
 
 
@@ -32,7 +36,11 @@ def one_of(name: str, value: object, allowed: Collection[str]) -> str:
 
 def accepted(source: str, function: Callable[..., Any], options: Mapping[str, object]) -> None:
     """Refuses an option that the source's function does not take."""
-    known = [name for name, parameter in inspect.signature(function).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    known = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
     for name in options:
         if name not in known:
             there = "the options are " + ", ".join(known) if known else "it takes none"

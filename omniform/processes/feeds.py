@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.codec import Codec
+from ..core.distribution import Content
 from ..core.errors import BadArgument
 from ..core.order import Order
 from ..core.tokens import Space, Tokens
@@ -68,6 +69,8 @@ class Shift(Feed):
         if self.start is not None and said.ids is not None:
             said = replace(said, ids=torch.where(known[..., None], said.ids, self.start))
             known = torch.ones_like(known)
+        else:                               # a first slot is fed nothing, not even where an embedding knows no hidden tokens
+            said = said.where(known, Content(*(None if x is None else torch.zeros_like(x) for x in (said.ids, said.vec))))
         return said, known
 
 

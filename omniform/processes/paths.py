@@ -124,12 +124,12 @@ class Betas(Path):
     def __init__(self, levels: int = 1000, kind: Literal["linear", "cosine"] = "linear", low: float = 1e-4, high: float = 0.02):
         self.levels = levels
         if kind == "linear":
-            beta = torch.linspace(low, high, levels, dtype=torch.float64)
+            beta = torch.linspace(low, high, levels, dtype=torch.float64, device="cpu")
         else:
             f = lambda s: torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2  # noqa: E731
-            step = torch.arange(levels, dtype=torch.float64)
+            step = torch.arange(levels, dtype=torch.float64, device="cpu")
             beta = (1 - f((step + 1) / levels) / f(step / levels)).clamp(max=0.999)
-        self.kept = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, 0)])     # a^2 at noising time i / n
+        self.kept = torch.cat([torch.ones(1, dtype=torch.float64, device="cpu"), torch.cumprod(1 - beta, 0)])     # a^2 at noising time i / n
 
     def _kept(self, t: Tensor) -> Tensor:
         kept = self.kept.to(t.device)

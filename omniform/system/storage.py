@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all, and read with suspicion: safetensors, JSON and text under one manifest."""
+"""Folders that are written whole or not at all and read with suspicion: safetensors, JSON, text and a manifest."""
 from __future__ import annotations
 
 import contextlib
@@ -23,8 +23,8 @@ _CHUNK = 1 << 20
 def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None:
     """A folder with these files, or what was there before: never a mixture.
 
-    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, anything else text.
-    An earlier folder written by this function is replaced; at every instant the old or the new one can be read at `path`.
+    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, else text.
+    An earlier folder of this function's is replaced; at every instant read_folder(path) finds the old or the new one.
     """
     path = Path(path).resolve()
     for name in files:
@@ -33,7 +33,7 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
     partial = _beside(path, "partial")
     try:
         for stale in (*_siblings(path, "partial"), *(_siblings(path, "old") if path.exists() else ())):
-            shutil.rmtree(stale)                        # of earlier crashes; the one `old` that stands in for a missing folder is kept
+            shutil.rmtree(stale)    # of earlier crashes; but an `old` that stands in for a missing folder is kept
         partial.mkdir(parents=True)
         manifest = {}
         for name, value in files.items():
@@ -50,7 +50,7 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
 
 
 def read_folder(path: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, Any]:
-    """The files (or those called so) of a folder that write_folder wrote, each checked against the manifest before it is parsed."""
+    """The files (or some) of a folder that write_folder wrote, each checked against the manifest before it is read."""
     folder = find_folder(path)
     if folder is None:
         raise CheckpointError(f"there is no folder {path}; write the path of a folder that omniform saved")
@@ -63,7 +63,7 @@ def read_folder(path: str | os.PathLike[str], names: Iterable[str] | None = None
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:
-    """Where the folder `path` is to be read: there, or beside it if a crash came between the two renames of a replacement; None if nowhere."""
+    """Where to read the folder `path`: there, or beside it if a crash came between two renames; else None."""
     path = Path(path).resolve()
     if path.exists():
         return path
@@ -109,13 +109,15 @@ def _replaceable(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise CheckpointError(f"{path} is a file where a folder should be written; choose another place or move it away")
+        raise CheckpointError(f"{path} is a file where a folder should be written; choose another place or move it "
+                              "away")
     if any(path.iterdir()) and not (path / MANIFEST).is_file():
-        raise CheckpointError(f"{path} holds files that omniform did not write and will not replace; choose another place or an empty folder")
+        raise CheckpointError(f"{path} holds files that omniform did not write and will not replace; choose another "
+                              "place or an empty folder")
 
 
 def _swap_in(partial: Path, path: Path) -> None:
-    """The finished folder takes its place; a crash between the renames leaves the old one as `path.old-*`, which find_folder knows."""
+    """The finished folder takes its place; a crash between the renames leaves `path.old-*`, which find_folder knows."""
     old = _beside(path, "old")
     replacing = path.exists()
     if replacing:
@@ -158,12 +160,13 @@ def _to_bytes(name: str, value: Any) -> bytes:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{name} holds numbers, strings, lists and mappings only: {error}") from error
     if not isinstance(value, str):
-        raise CheckpointError(f"{name} is a text file and was given a {type(value).__name__}; end its name in .json or .safetensors")
+        raise CheckpointError(f"{name} is a text file and was given a {type(value).__name__}; end its name in .json "
+                              "or .safetensors")
     return value.encode()
 
 
 def _tensor_bytes(tensors: Mapping[str, Any]) -> bytes:
-    """safetensors; tensors that share memory (tied weights) are written once a name, so that any reader finds every name."""
+    """safetensors; tensors that share memory (tied weights) are written once a name: any reader finds every name."""
     import safetensors.torch
     import torch
 
@@ -185,7 +188,8 @@ def _json(value: Any) -> bytes:
 def _refused(path: Path, error: OSError) -> CheckpointError:
     """A system's refusal as one line."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CheckpointError(f"the disk is full: {path} was not written and what was there before is untouched; free some space and go on")
+        return CheckpointError(f"the disk is full: {path} was not written and what was there before is untouched; "
+                               "free some space and go on")
     return CheckpointError(f"cannot write {path}: {error.strerror or error}; choose a place that can be written")
 
 
@@ -194,7 +198,8 @@ def _refused(path: Path, error: OSError) -> CheckpointError:
 
 def _plain(name: str, folder: Path) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == MANIFEST:
-        raise CheckpointError(f"{folder}: {name!r} is no name for a file here; use letters, digits, dots and dashes only")
+        raise CheckpointError(f"{folder}: {name!r} is no name for a file here; use letters, digits, dots and dashes "
+                              "only")
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -203,16 +208,21 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
         raise CheckpointError(f"{folder} is not a folder; write the path of a folder that omniform saved")
     place = folder / MANIFEST
     if not place.is_file():
-        raise CheckpointError(f"{folder} has no {MANIFEST}, so omniform did not write it; write the path of a folder that it saved")
+        raise CheckpointError(f"{folder} has no {MANIFEST}, so omniform did not write it; write the path of a folder "
+                              "that it saved")
     manifest = _parsed_json(place)
-    if not isinstance(manifest, dict) or manifest.get("writer") != "omniform" or not isinstance(manifest.get("files"), dict):
-        raise CheckpointError(f"{place} is not a manifest of omniform (altered, or another program's); take a copy or the checkpoint before")
+    ours = isinstance(manifest, dict) and manifest.get("writer") == "omniform"
+    if not ours or not isinstance(manifest.get("files"), dict):
+        raise CheckpointError(f"{place} is not a manifest of omniform (altered, or another program's); take a copy or "
+                              "the checkpoint before")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{place} says format {manifest.get('format')!r} and this version reads {FORMAT}; install the omniform that wrote it")
+        raise CheckpointError(f"{place} says format {manifest.get('format')!r} and this version reads {FORMAT}; "
+                              "install the omniform that wrote it")
     files = manifest["files"]
     for name, entry in files.items():
         _plain(name, folder)
-        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or not isinstance(entry.get("sha256"), str):
+        whole = isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+        if not whole:
             raise CheckpointError(f"{place} is altered at {name!r}; take a copy or the checkpoint before")
     return files
 
@@ -225,15 +235,18 @@ def _checked(file: Path, entry: Mapping[str, Any]) -> Any:
         size = file.stat().st_size
         if size != entry["bytes"]:
             kind = "cut short" if size < entry["bytes"] else "too long"
-            raise CheckpointError(f"{file} is {kind} ({size} bytes of {entry['bytes']}); take a copy or the checkpoint before")
+            raise CheckpointError(f"{file} is {kind} ({size} bytes of {entry['bytes']}); take a copy or the "
+                                  "checkpoint before")
         sha = hashlib.sha256()
         with open(file, "rb") as stream:
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)
     except OSError as error:
-        raise CheckpointError(f"cannot read {file}: {error.strerror or error}; check the disk and the permissions") from error
+        raise CheckpointError(f"cannot read {file}: {error.strerror or error}; "
+                              "check the disk and the permissions") from error
     if sha.hexdigest() != entry["sha256"]:
-        raise CheckpointError(f"{file} is altered (its sha256 is not the manifest's); take a copy or the checkpoint before")
+        raise CheckpointError(f"{file} is altered (its sha256 is not the manifest's); take a copy or the checkpoint "
+                              "before")
     return _parsed(file)
 
 
@@ -247,7 +260,8 @@ def _parsed(file: Path) -> Any:
         try:
             return safetensors.torch.load_file(file)
         except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{file} is not a safetensors file: {str(error).splitlines()[0]}; take a copy or the checkpoint before") from error
+            raise CheckpointError(f"{file} is not a safetensors file: {str(error).splitlines()[0]}; take a copy or "
+                                  "the checkpoint before") from error
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -258,4 +272,5 @@ def _parsed_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is not JSON ({str(error).splitlines()[0]}); take a copy or the checkpoint before") from error
+        raise CheckpointError(f"{file} is not JSON ({str(error).splitlines()[0]}); take a copy or the checkpoint "
+                              "before") from error

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 def decay_at(decay: float, updates: int) -> float:
-    """The decay of the next update: low while there is little to average (the rule of TensorFlow's ExponentialMovingAverage)."""
+    """The decay of the next update: low while there is little to average (TensorFlow's ExponentialMovingAverage)."""
     return min(decay, (1 + updates) / (10 + updates))
 
 
 @final
 class Ema:
-    """The exponential moving average of a module's learned parameters. Buffers and frozen parameters are not averaged."""
+    """The exponential moving average of a module's learned parameters; buffers and frozen ones are as they are."""
 
     def __init__(self, module: nn.Module, decay: float):
         self.decay = decay

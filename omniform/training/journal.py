@@ -27,7 +27,10 @@ def is_log(path: Path) -> bool:
 
 @final
 class Journal:
-    """The numbers of a run, one a row in out/log.csv and as TensorBoard events. What came after the step that is gone on from is dropped."""
+    """The numbers of a run, one a row in out/log.csv and as TensorBoard events.
+
+    What a run wrote after the step that it goes on from is dropped.
+    """
 
     def __init__(self, out: Path, step: int):
         write_file(out / "log.csv", "".join(f"{row}\n" for row in [_HEADER, *_kept(out / "log.csv", step)]))
@@ -52,16 +55,17 @@ def _kept(path: Path, step: int) -> list[str]:
     """The whole rows of a log up to a step."""
     if step == 0 or not is_log(path):
         return []
-    rows = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]     # what follows the last line break was cut by a crash
+    rows = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]   # behind the last break: cut off
     return [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
 
 
 def _events(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard events that hides what an earlier, longer part of the run wrote; None without the tensorboard package."""
+    """A writer of TensorBoard events that hides what was written after this step; None without the package."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.warning("tensorboard is not installed, so there will be no events; pip install tensorboard (log.csv has the same numbers)")
+        log.warning("tensorboard is not installed, so there will be no events; pip install tensorboard "
+                    "(log.csv has the same numbers)")
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
@@ -87,10 +91,13 @@ class Bar:
         if not self.shown:
             return
         now = time.monotonic()
-        rate = "" if self._step is None or now <= self._since else f"{(step - self._step) / (now - self._since):.1f} steps/s, "
+        rate = ""
+        if self._step is not None and now > self._since:
+            rate = f"{(step - self._step) / (now - self._since):.1f} steps/s, "
         if self._step is None:
             self._step, self._since = step, now
-        self._bar.set_postfix_str(f"step {step}, {rate}loss {'?' if math.isnan(loss) else format(loss, '.4g')}", refresh=False)
+        said = "?" if math.isnan(loss) else f"{loss:.4g}"
+        self._bar.set_postfix_str(f"step {step}, {rate}loss {said}", refresh=False)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:

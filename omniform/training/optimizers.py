@@ -36,7 +36,9 @@ class Player:
 
     def move(self, count: Tensor, norm: Tensor, clip: float, factor: float) -> None:
         """Divide by the count, clip, step, forget the gradient."""
-        scale = 1 / count if clip == 0 else torch.clamp(clip / (norm + 1e-6), max=1.0) / count     # 1e-6 as in torch.nn.utils.clip_grad_norm_
+        scale = 1 / count
+        if clip > 0:
+            scale = scale * torch.clamp(clip / (norm + 1e-6), max=1.0)      # 1e-6 as in torch.nn.utils.clip_grad_norm_
         gradients = self.gradients()
         if gradients:
             torch._foreach_mul_(gradients, scale)
@@ -56,15 +58,17 @@ class Player:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """The inverse of state. Copies, so that memory is aligned as in the run that goes on (kernels may round by alignment)."""
+        """The inverse of state. Copies, so that memory is aligned as it was (kernels may round by alignment)."""
         if rest.get("optimizer") != type(self.optimizer).__name__:
-            raise CheckpointError(f"the checkpoint's optimizer of {self.name!r} is {rest.get('optimizer')!r}, not {type(self.optimizer).__name__}; "
+            raise CheckpointError(f"the checkpoint's optimizer of {self.name!r} is {rest.get('optimizer')!r}, not "
+                                  f"{type(self.optimizer).__name__}; "
                                   "go on with the version of omniform that wrote it")
         self.optimizer.state.clear()
         for key, value in (*tensors.items(), *((k, v) for k, v in rest.items() if "/" in k)):
             kind, _, name = key.partition("/")
             if name not in self.parameters:
-                raise CheckpointError(f"the checkpoint's optimizer knows a parameter {name!r} that the system has not; build the system of that run")
+                raise CheckpointError(f"the checkpoint's optimizer knows a parameter {name!r} that the system has "
+                                      "not; build the system of that run")
             p = self.parameters[name]
             if isinstance(value, Tensor):
                 fused = self.optimizer.param_groups[0]["fused"]         # then even the step count lives on the device
@@ -85,7 +89,8 @@ def players_of(system: nn.Module, training: Training) -> dict[str, Player]:
         lr = training.lrs.get(name, training.lr)
         groups = [{"params": [p for p in parameters if id(p) not in plain], "weight_decay": training.weight_decay},
                   {"params": [p for p in parameters if id(p) in plain], "weight_decay": 0.0}]
-        players[name] = Player(name, {names[id(p)]: p for p in parameters}, _adamw([g for g in groups if g["params"]], lr, training.betas), lr)
+        optimizer = _adamw([g for g in groups if g["params"]], lr, training.betas)
+        players[name] = Player(name, {names[id(p)]: p for p in parameters}, optimizer, lr)
     if not players:
         raise BadArgument("this system has no parameter that learns; build one with a network or unfreeze its codec")
     for name in training.lrs:

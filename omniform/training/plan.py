@@ -1,4 +1,4 @@
-"""How long and how fast to learn: the knobs of a run as plain data, and the learning rate as a pure function of them."""
+"""How long and how fast to learn: the knobs of a run as plain data, the learning rate as a pure function of them."""
 from __future__ import annotations
 
 import math
@@ -17,9 +17,10 @@ _RISE = 0.1     # ours: warm-up never takes more than this share of a run, so th
 class Training:
     """The knobs of a run.
 
-    steps or seconds decides the end (steps if both are given). batch: examples of one backward pass; a step sees batch * accumulate, however many
-    processes share them. lr: the peak; lrs: another peak for some players. warmup: steps, at most a tenth of the run. clip: the largest norm of
-    a player's gradient, 0 = any. ema: the decay of the averaged weights, 0 = none. The *_every are in steps; 0 = never (a checkpoint is written at the end all the same).
+    steps or seconds decides the end (steps if both are given). batch: examples of one backward pass; a step sees
+    batch * accumulate, however many processes share them. lr: the peak; lrs: another peak for some players.
+    warmup: steps, at most a tenth of the run. clip: the largest norm of a player's gradient, 0 = any. ema: the decay of
+    the averaged weights, 0 = none. The *_every are in steps, 0 = never; a checkpoint is written at the end anyway.
     """
 
     batch: int = 64
@@ -46,7 +47,8 @@ class Training:
         for name, low in _WHOLE.items():
             value = getattr(self, name)
             if not (name == "steps" and value is None):
-                _ask(isinstance(value, int) and not isinstance(value, bool) and value >= low, name, value, f"a whole number of at least {low}")
+                fine = isinstance(value, int) and not isinstance(value, bool) and value >= low
+                _ask(fine, name, value, f"a whole number of at least {low}")
         for name, (low, high) in _REAL.items():
             value = getattr(self, name)
             if not (name == "seconds" and value is None):
@@ -54,9 +56,10 @@ class Training:
         _ask(self.lr > 0, "lr", self.lr, "a number above 0")
         _ask(self.shape in get_args(Shape), "shape", self.shape, " or ".join(get_args(Shape)))
         _ask(self.precision in get_args(Precision), "precision", self.precision, " or ".join(get_args(Precision)))
-        fine = isinstance(self.betas, tuple | list) and len(self.betas) == 2 and all(_real(b) and 0 <= b < 1 for b in self.betas)
+        fine = isinstance(self.betas, tuple | list) and [_real(b) and 0 <= b < 1 for b in self.betas] == [True, True]
         _ask(fine, "betas", self.betas, "two numbers in [0, 1)")
-        _ask(isinstance(self.lrs, Mapping) and all(_real(v) and v > 0 for v in self.lrs.values()), "lrs", self.lrs, 'like {"critic": 1e-4}')
+        fine = isinstance(self.lrs, Mapping) and all(_real(v) and v > 0 for v in self.lrs.values())
+        _ask(fine, "lrs", self.lrs, 'like {"critic": 1e-4}')
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "lrs", dict(self.lrs))
 
@@ -70,12 +73,15 @@ class Training:
         return {**asdict(self), "betas": list(self.betas)}
 
     def factor(self, step: int, share: float) -> float:
-        """What the peak learning rate is multiplied with in a step (counted from 0), when this share of the run is over."""
+        """What the peak rate is multiplied with in a step (counted from 0), when this share of the run is over."""
         rise = min(1.0, max((step + 1) / max(1, self.warmup), share / _RISE))
         return rise * (0.5 * (1 + math.cos(math.pi * min(1.0, share))) if self.shape == "cosine" else 1.0)
 
     def changes(self, earlier: Training, step: int) -> list[str]:
-        """The knobs whose change makes the first `step` steps another run than the earlier one was. More steps or seconds are fine where the schedule allows."""
+        """The knobs whose change makes the first `step` steps others than they were.
+
+        More steps are fine where the schedule so far was the same (a constant one), more seconds always.
+        """
         mine, theirs = self.json(), earlier.json()
         changed = [n for n in mine if n not in _HARMLESS and mine[n] != theirs[n]]
         if self.timed != earlier.timed:
@@ -86,9 +92,11 @@ class Training:
         return changed
 
 
-_WHOLE = {"batch": 1, "steps": 1, "warmup": 0, "accumulate": 1, "seed": 0, "checkpoint_every": 0, "validate_every": 0, "log_every": 1}
-_REAL = {"seconds": (0.0, math.inf), "lr": (0.0, math.inf), "weight_decay": (0.0, math.inf), "clip": (0.0, math.inf), "ema": (0.0, 1.0)}
-_HARMLESS = frozenset({"steps", "seconds", "checkpoint_every", "validate_every", "log_every"})      # steps is looked at by itself
+_WHOLE = {"batch": 1, "steps": 1, "warmup": 0, "accumulate": 1, "seed": 0,
+          "checkpoint_every": 0, "validate_every": 0, "log_every": 1}
+_REAL = {"seconds": (0.0, math.inf), "lr": (0.0, math.inf), "weight_decay": (0.0, math.inf), "clip": (0.0, math.inf),
+         "ema": (0.0, 1.0)}
+_HARMLESS = frozenset({"steps", "seconds", "checkpoint_every", "validate_every", "log_every"})  # steps: see changes
 
 
 def _real(value: Any) -> bool:

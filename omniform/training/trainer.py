@@ -45,8 +45,8 @@ class Trainable(Protocol):
 class Run:
     """What a training left.
 
-    system: with the averaged weights, as `load(folder)` reads them. losses: (step, mean of the main player's loss since the entry before).
-    seconds: of all its parts, if it was interrupted. stopped "time": the seconds were over.
+    system: with the averaged weights, as `load(folder)` reads them. losses: (step, mean of the main player's loss since
+    the entry before). seconds: of all its parts, if it was interrupted. stopped "time": the seconds were over.
     """
 
     system: nn.Module
@@ -57,12 +57,14 @@ class Run:
     stopped: Literal["done", "interrupted", "time"]
 
 
-def train(system: Trainable, dataset: Dataset, training: Training, *, out: Path | str | None = None, resume: bool = False,
-          on_step: Callable[[int, Tensor], None] | None = None, progress: bool | None = None) -> Run:
+def train(system: Trainable, dataset: Dataset, training: Training, *, out: Path | str | None = None,
+          resume: bool = False, on_step: Callable[[int, Tensor], None] | None = None,
+          progress: bool | None = None) -> Run:
     """Train a system on a data set, and leave a run in the folder `out`.
 
-    The end is a function of the seed and the arguments, to the bit on one CPU process (unless the clock decides it), however often the run was killed and
-    resumed. on_step(step, loss) is called after each step with the main player's loss of that step. progress None: a bar where a person looks on.
+    The end is a function of the seed and the arguments, to the bit on one CPU process (unless the clock decides it),
+    however often the run was killed and resumed. on_step(step, loss) is called after each step with the main player's
+    loss of that step. progress None: a bar where a person looks on.
     """
     out = None if out is None else Path(out)
     if resume and out is None:
@@ -108,7 +110,8 @@ class _Trainer:
     def __init__(self, system: Any, dataset: Dataset, training: Training, out: Path | None, team: Team):
         self.system, self.dataset, self.training, self.out, self.team = system, dataset, training, out, team
         if training.batch < team.size:
-            raise BadArgument(f"a batch of {training.batch} cannot be shared by {team.size} processes; write batch={team.size} or more")
+            raise BadArgument(f"a batch of {training.batch} cannot be shared by {team.size} processes; write "
+                              f"batch={team.size} or more")
         system.to(team.device)
         team.agree([*system.parameters(), *system.buffers()])
         self.players = players_of(system, training)
@@ -221,7 +224,7 @@ class _Trainer:
             numbers += [s.count, *(self.team.summed(x) / s.count for x in s.parts.values()), norms[name]]
         self.pending.append(_Pending(self.step + 1, labels, torch.stack(numbers)))
         if self.team.device.type == "cpu":
-            self._read()            # free on a CPU, and the weights stay good; elsewhere it waits until somebody needs the numbers
+            self._read()            # free on a CPU, and the weights stay good; elsewhere when the numbers are needed
         factor = training.factor(self.step, share)
         for name, s in sums.items():
             self.players[name].move(s.count, norms[name], training.clip, factor)
@@ -230,7 +233,8 @@ class _Trainer:
         self.step += 1
         self.stop.agree(self.team)
         first = next(iter(sums))
-        main = [x for (player, part), x in zip(labels, numbers, strict=True) if player == first and part not in ("count", "gradient")]
+        main = [x for (player, part), x in zip(labels, numbers, strict=True)
+                if player == first and part not in ("count", "gradient")]
         return sum(main[1:], main[0]), self._share()
 
     def _backward(self) -> dict[str, _Sums]:
@@ -251,12 +255,14 @@ class _Trainer:
         """A micro-batch's losses, each back-propagated into its player's parameters only."""
         names = [x.player for x in losses]
         if not names or len(set(names)) != len(names) or not set(names) <= set(self.players):
-            raise TrainingError(f"a system gives one Losses a player, of the players {', '.join(self.players)}, and this one gave "
+            raise TrainingError(f"a system gives one Losses a player, of the players {', '.join(self.players)}, and "
+                                "this one gave "
                                 f"{', '.join(names) or 'none'}; add the parts of a player under one count")
         alone = len(self.players) == 1
         for i, x in enumerate(losses):
             total = sum(list(x.parts.values())[1:], next(iter(x.parts.values())))
-            total.backward(inputs=None if alone else list(self.players[x.player].parameters.values()), retain_graph=i + 1 < len(losses))
+            inputs = None if alone else list(self.players[x.player].parameters.values())
+            total.backward(inputs=inputs, retain_graph=i + 1 < len(losses))
             count, parts = x.count.detach().float(), {n: v.detach().float() for n, v in x.parts.items()}
             mine = sums.get(x.player)
             if mine is None:
@@ -286,12 +292,14 @@ class _Trainer:
     def _complaint(self, entry: _Pending, player: str, what: str, value: float) -> str:
         subject = f"the part {what!r} of the loss" if what != "gradient" else "the gradient"
         if what == "gradient":
-            bad = [n for n, p in self.players[player].parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
+            bad = [name for name, p in self.players[player].parameters.items()
+                   if p.grad is not None and not bool(p.grad.isfinite().all())]
             subject += f" ({bad[0]})" if bad else ""
         good = "there is no checkpoint yet" if self.saved is None or self.out is None else (
             f"the last good checkpoint is {checkpoints.place_of(self.out)} (step {self.saved})")
         return (f"step {entry.step}: {subject} of the player {player!r} is {value}; {good}; "
-                f"start again with a lower lr (now {self.players[player].lr:g}) or a longer warmup (now {self.training.warmup})")
+                f"start again with a lower lr (now {self.players[player].lr:g}) "
+                f"or a longer warmup (now {self.training.warmup})")
 
     def _tell(self) -> None:
         """Means since the last time, into the journal."""
@@ -319,7 +327,8 @@ class _Trainer:
         with self.ema.applied() if self.ema else contextlib.nullcontext(), torch.no_grad(), self._precision():
             for i in range(min(_HELD_OUT, -(-len(held) // size))):
                 _seed(self.team.device, training.seed, i, -1)
-                losses = self.system.loss(_on(held.batch(order(len(held), training.seed, i, size)), self.team.device), rng=rng.fold(i))[0]
+                batch = _on(held.batch(order(len(held), training.seed, i, size)), self.team.device)
+                losses = self.system.loss(batch, rng=rng.fold(i))[0]
                 total += sum(float(x) for x in losses.parts.values())
                 count += float(losses.count)
         self.system.train()
@@ -329,7 +338,8 @@ class _Trainer:
 @contextlib.contextmanager
 def _own_randomness(device: torch.device) -> Any:
     """torch's global generators (dropout reads them) as they were, afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type != "cpu" else [], device_type=device.type if device.type != "cpu" else "cuda"):
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with torch.random.fork_rng(devices=devices, device_type=kind):
         yield
 
 

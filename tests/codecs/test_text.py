@@ -56,8 +56,9 @@ def test_a_document_ends_with_stop_and_padding():
 
 def test_a_prompt_is_not_ended():
     codec = Bytes((5,))
-    tokens = codec.prompt(["abc"])
-    assert tokens.doc.tolist() == [[0, 0, 0, -1, -1]] and codec.decode(tokens) == ["abc"]
+    tokens = codec.prompt(["abc", "d", ""])
+    assert tokens.doc.tolist() == [[0, 0, 0], [0, -1, -1], [-1, -1, -1]] and codec.decode(tokens) == ["abc", "d", ""]
+    assert codec.prompt([""]).length == 1 and codec.prompt(["abcde"]).length == 5
 
 
 def test_anything_generated_can_be_read():

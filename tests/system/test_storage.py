@@ -53,9 +53,10 @@ def _flip(file, at):
 
 
 @pytest.mark.parametrize("name", list(FILES))
-@pytest.mark.parametrize("harm, word", [(lambda f: _flip(f, 3), "altered"), (lambda f: _flip(f, -1), "altered"), (lambda f: f.unlink(), "missing"),
-                                        (lambda f: os.truncate(f, f.stat().st_size - 1), "cut short"),
-                                        (lambda f: f.write_bytes(f.read_bytes() + b"x"), "too long")])
+@pytest.mark.parametrize("harm, word", [
+    (lambda f: _flip(f, 3), "altered"), (lambda f: _flip(f, -1), "altered"), (lambda f: f.unlink(), "missing"),
+    (lambda f: os.truncate(f, f.stat().st_size - 1), "cut short"),
+    (lambda f: f.write_bytes(f.read_bytes() + b"x"), "too long")])
 def test_a_harmed_file_is_named(place, name, harm, word):
     harm(place / name)
     with pytest.raises(CheckpointError, match=word) as caught:
@@ -80,7 +81,7 @@ def test_no_flipped_byte_of_the_manifest_passes_for_something_else(place):
 
 
 @pytest.mark.parametrize("changes, word", [
-    ({"format": 2}, "format 2"), ({"writer": "somebody"}, "not a manifest of omniform"), ({"files": []}, "not a manifest"),
+    ({"format": 2}, "format 2"), ({"writer": "somebody"}, "not a manifest"), ({"files": []}, "not a manifest"),
     ({"files": {"../secret.json": {"bytes": 2, "sha256": "0"}}}, "no name for a file"),
     ({"files": {"/etc/passwd": {"bytes": 2, "sha256": "0"}}}, "no name for a file"),
     ({"files": {"a.json": {"bytes": "2", "sha256": "0"}}}, "altered at 'a.json'")])
@@ -122,7 +123,8 @@ def test_a_name_that_leaves_the_folder_is_not_written(tmp_path, name):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("files, word", [({"a.json": {"x": float("nan")}}, "numbers"), ({"a.json": object()}, "numbers"), ({"a.txt": [1]}, "text file")])
+@pytest.mark.parametrize("files, word", [
+    ({"a.json": {"x": float("nan")}}, "numbers"), ({"a.json": object()}, "numbers"), ({"a.txt": [1]}, "text file")])
 def test_what_cannot_be_said_is_not_written(place, files, word):
     with pytest.raises(CheckpointError, match=word):
         write_folder(place, files)
@@ -147,8 +149,9 @@ def _counted(monkeypatch, stop_at, error):
                 raise error
             return original(*args, **kwargs)
         monkeypatch.setattr(module, name, call)
-    for module, name in ((os, "rename"), (os, "fsync"), (os, "mkdir"), (os, "unlink"), (os, "rmdir"), (storage.shutil, "rmtree")):
-        watch(module, name)
+    for name in ("rename", "fsync", "mkdir", "unlink", "rmdir"):
+        watch(os, name)
+    watch(storage.shutil, "rmtree")
     return lambda: count
 
 

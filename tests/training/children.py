@@ -1,7 +1,8 @@
-"""Trains the toy in processes of its own, some of which are killed with SIGKILL over and over before one runs to the end.
+"""Trains the toy in processes of its own, some of which are killed with SIGKILL over and over.
 
-children.py FOLDER    trains into FOLDER/straight (nobody is killed), /sudden (killed at random instants), /calls (killed at every call that changes the disk)
-and /team (two processes share each batch). Prints one line a child: the folder, how it ended, the step of the checkpoint that it left.
+children.py FOLDER    trains into FOLDER/straight (nobody is killed), /sudden (killed at random instants), /calls
+(killed at every call that changes the disk) and /team (two processes share each batch). Prints one line a child: the
+folder, how it ended, the step of the checkpoint that it left.
 Forks, so that torch is imported once.
 """
 from __future__ import annotations
@@ -17,6 +18,7 @@ import warnings
 from pathlib import Path
 
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)      # Python 3.12 warns of threads
 sys.path.insert(0, str(Path(__file__).parent))
 import conftest  # noqa: E402  the toy
 import torch  # noqa: E402
@@ -65,8 +67,8 @@ def killed_around(out, step, delay):
 
 
 def member(out, rank, port):
-    os.environ.update(ACCELERATE_USE_CPU="true", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
-                      MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(ACCELERATE_USE_CPU="true", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2",
+                      LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     system = conftest.Toy(dropout=0, noise=0, weighted=True)
     if rank:
         torch.nn.init.normal_(system.out.weight)        # everybody starts from the leader's weights all the same
@@ -95,7 +97,7 @@ def ended(out, pid):
 
 def main(folder):
     torch.set_num_threads(1)
-    torch.optim.AdamW([torch.zeros(2, requires_grad=True)], fused=True).step()      # what it imports at first use takes a second
+    torch.optim.AdamW([torch.zeros(2, requires_grad=True)], fused=True).step()      # imports much, once
     ended(folder / "straight", fork(lambda: alone(folder / "straight")))
     for step in (2, 9, 13, 18):
         killed_around(folder / "sudden", step, random.uniform(0, 0.1))

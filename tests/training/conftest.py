@@ -1,4 +1,7 @@
-"""A system and a data set as small as they get, with everything that must survive a kill: dropout, draws, a buffer, a norm, an embedding, tied weights."""
+"""A system and a data set as small as they get, with all that must survive a kill.
+
+Dropout, draws, a buffer, a norm, an embedding, tied weights.
+"""
 from __future__ import annotations
 
 import pytest
@@ -31,10 +34,15 @@ def points(num=50):
 
 
 class Toy(nn.Module):
-    """A network of a few hundred weights. weight: of every row, so that counts differ between rows."""
+    """A network of a few hundred weights.
 
-    def __init__(self, *, dropout=0.1, noise=0.1, width=8, weighted=False, bad_at=None):
+    weighted: rows count differently. linear: without what keeps it from the optimum, which is then noise**2.
+    bad_at: the call whose loss is infinite.
+    """
+
+    def __init__(self, *, dropout=0.1, noise=0.1, width=8, weighted=False, linear=False, bad_at=None):
         super().__init__()
+        self.linear = linear
         torch.manual_seed(5)
         self.table, self.inner, self.norm = nn.Embedding(3, width), nn.Linear(4, width), nn.LayerNorm(width)
         self.out, self.tied = nn.Linear(width, 4), nn.Linear(4, width, bias=False)
@@ -45,7 +53,9 @@ class Toy(nn.Module):
     def loss(self, batch, *, rng):
         x, label = batch.data, batch.condition["label"]
         y = 3 * x + label[:, None] + self.noise * rng.normal(x.shape)
-        h = self.norm(self.drop(torch.tanh(self.inner(x) + self.tied(x.flip(1)))) + self.table(label))
+        h = self.inner(x) + self.table(label)
+        if not self.linear:
+            h = self.norm(self.drop(torch.tanh(h + self.tied(x.abs()))))
         each = (self.out(h).float() - y).square().mean(1)
         if self.training:
             self.seen += len(x)
@@ -53,7 +63,8 @@ class Toy(nn.Module):
         if self.bad_at == self.calls:
             each = each / 0
         weight = 1.0 + label if self.weighted else torch.ones_like(each)
-        return (Losses({"main": (each * weight).sum(), "balance": 0.01 * h.float().square().sum()}, weight.sum()),)
+        balance = (0.0 if self.linear else 0.01) * h.float().square().sum()
+        return (Losses({"main": (each * weight).sum(), "balance": balance}, weight.sum()),)
 
     def recipe_json(self):
         return {"name": "toy", "width": self.out.in_features}

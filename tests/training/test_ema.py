@@ -18,7 +18,8 @@ def test_the_average_is_the_formula(toy):
                 p.add_(torch.randn_like(p))
         ema.update(n)
         decay = min(0.9, (1 + n) / (10 + n))
-        expected = {name: decay * expected[name] + (1 - decay) * p.detach().double() for name, p in system.named_parameters()}
+        for name, p in system.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * p.detach().double()
     state = ema.state(system)
     for name, x in expected.items():
         torch.testing.assert_close(state[name].double(), x, rtol=1e-5, atol=1e-6)

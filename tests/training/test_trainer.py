@@ -17,7 +17,7 @@ from omniform.core.errors import BadArgument, CheckpointError, TrainingError
 from omniform.core.rng import Rng
 from omniform.data import order
 from omniform.system.storage import read_folder
-from omniform.training import journal
+from omniform.training import checkpoints, journal
 from omniform.training.ema import Ema
 from omniform.training.plan import Training
 from omniform.training.trainer import train
@@ -54,8 +54,8 @@ def stop_at(step):
 def children(tmp_path_factory):
     """The runs of children.py: their folder, and how each child ended."""
     folder = tmp_path_factory.mktemp("children")
-    said = subprocess.run([sys.executable, str(HERE / "children.py"), str(folder)], check=True, stdout=subprocess.PIPE, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}).stdout
+    said = subprocess.run([sys.executable, str(HERE / "children.py"), str(folder)], check=True, stdout=subprocess.PIPE,
+                          text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}).stdout
     return folder, [line.split() for line in said.splitlines()]
 
 
@@ -105,13 +105,15 @@ def test_the_journal_drops_what_came_after_the_checkpoint(tmp_path):
 def test_resuming_without_a_checkpoint_starts_and_says_so(toy, data, short, tmp_path, caplog):
     run = train(toy(), data, short(steps=2), out=tmp_path / "run", resume=True)
     assert run.steps == 2 and "starting from the beginning" in caplog.text
-    assert train(toy(), data, short(steps=2), out=tmp_path / "run", resume=True).steps == 2     # a finished run is only read
+    again = train(toy(), data, short(steps=2), out=tmp_path / "run", resume=True)       # a finished run is only read
+    assert again.steps == 2 and same(again.system.state_dict(), run.system.state_dict())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_the_run_goes_on_later(straight, toy, data, short, tmp_path, number):
     before = signal.getsignal(number)
-    run = train(toy(), data, short(), out=tmp_path / "run", on_step=lambda s, loss: s == 7 and os.kill(os.getpid(), number))
+    kill = lambda step, loss: step == 7 and os.kill(os.getpid(), number)  # noqa: E731
+    run = train(toy(), data, short(), out=tmp_path / "run", on_step=kill)
     assert (run.stopped, run.steps) == ("interrupted", 7) and signal.getsignal(number) is before
     assert train(toy(), data, short(), out=tmp_path / "run", resume=True).stopped == "done"
     assert same(tensors(straight), tensors(tmp_path / "run")) and rows(straight) == rows(tmp_path / "run")
@@ -144,7 +146,9 @@ def test_places_that_are_not_this_runs_are_left_alone(toy, data, short, tmp_path
     (tmp_path / "file").write_text("x")
     train(toy(), data, short(steps=2), out=tmp_path / "run")
     before = tensors(tmp_path / "run")
-    for name, resume, word in (("papers", False, "other files"), ("papers", True, "other files"), ("file", True, "is a file"), ("run", False, "resume=True")):
+    cases = [("papers", False, "other files"), ("papers", True, "other files"), ("file", True, "is a file"),
+             ("run", False, "resume=True")]
+    for name, resume, word in cases:
         with pytest.raises(BadArgument, match=word) as caught:
             train(toy(), data, short(), out=tmp_path / name, resume=resume)
         assert "\n" not in str(caught.value)
@@ -157,8 +161,9 @@ def test_another_run_is_not_gone_on_with(toy, data, short, tmp_path):
     out = tmp_path / "run"
     train(toy(), data, short(), out=out, on_step=stop_at(6))
     small = type(data)(**{**vars(data), "train": data.test})
-    cases = [(toy(), data, short(lr=0.5, batch=4), r"batch=4 \(the run has 8\), lr=0.5 \(the run has 0.01\)"), (toy(), data, short(steps=40), "steps=40"),
-             (toy(width=9), data, short(), "width is 9"), (toy(), small, short(), "other data"),
+    cases = [(toy(), data, short(lr=0.5, batch=4), r"batch=4 \(the run has 8\), lr=0.5 \(the run has 0.01\)"),
+             (toy(), data, short(steps=40), "steps=40"), (toy(width=9), data, short(), "width is 9"),
+             (toy(), small, short(), "other data"),
              (toy(), data, Training(**{**short().json(), "steps": None, "seconds": 5}), "steps=None")]
     for system, dataset, training, word in cases:
         with pytest.raises(BadArgument, match=word) as caught:
@@ -221,7 +226,8 @@ def test_a_full_disk_under_the_log_is_one_line_too(toy, data, short, tmp_path, m
 
 def test_a_loss_that_is_not_finite_stops_with_everything_named(toy, data, short, tmp_path):
     system = toy(bad_at=11)
-    with pytest.raises(TrainingError, match=r"step 11: the part 'main' of the loss of the player 'main' is inf.*checkpoint \(step 8\).*lr \(now 0.01\)") as caught:
+    with pytest.raises(TrainingError, match=r"step 11: the part 'main' of the loss of the player 'main' is "
+                                             r"inf.*checkpoint \(step 8\).*lr \(now 0.01\)") as caught:
         train(system, data, short(validate_every=0), out=tmp_path / "run")
     assert "\n" not in str(caught.value) and str(tmp_path / "run" / "checkpoint") in str(caught.value)
     assert all(x.isfinite().all() for x in tensors(tmp_path / "run").values())
@@ -243,12 +249,13 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_parameter(toy, data, sh
 def plain_loop(system, data, training):
     """The trainer, written out by hand for one player."""
     average, params = Ema(system, training.ema), dict(system.named_parameters())
-    kinds = [[p for n, p in params.items() if n in ("inner.weight", "out.weight")], [p for n, p in params.items() if n not in ("inner.weight", "out.weight")]]
-    optimizer = torch.optim.AdamW([{"params": kinds[0], "weight_decay": training.weight_decay}, {"params": kinds[1], "weight_decay": 0.0}],
-                                  lr=training.lr, betas=training.betas)
+    matrices = [p for n, p in params.items() if n in ("inner.weight", "out.weight")]
+    others = [p for n, p in params.items() if n not in ("inner.weight", "out.weight")]
+    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=training.lr, betas=training.betas)
     for step in range(training.steps):
         rng = Rng.seeded(training.seed).split("train").fold(step)
-        losses, = system.loss(data.train.batch(order(len(data.train), training.seed, step, training.batch * training.accumulate)), rng=rng)
+        losses, = system.loss(data.train.batch(order(len(data.train), training.seed, step, training.batch)), rng=rng)
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(params.values(), training.clip)
         for group in optimizer.param_groups:
@@ -288,36 +295,38 @@ def test_players_do_not_leak(duel, data, short):
     training = short(steps=1, warmup=0, clip=0.0, weight_decay=0.0, ema=0.0, betas=(0.0, 0.0), lrs={"critic": 1e-3})
     system, reference = duel(), duel()
     losses = reference.loss(data.train.batch(order(len(data.train), 0, 0, 8)), rng=None)
-    expected = {}
+    expected, named = {}, dict(reference.named_parameters())
     for part, loss in (("maker", losses[0]), ("critic", losses[1])):
-        names = [n for n, _ in reference.named_parameters() if n.startswith(part)]
-        gradients = torch.autograd.grad(loss.mean(), [dict(reference.named_parameters())[n] for n in names], retain_graph=True)
+        names = [n for n in named if n.startswith(part)]
+        gradients = torch.autograd.grad(loss.mean(), [named[n] for n in names], retain_graph=True)
         lr = 1e-2 if part == "maker" else 1e-3
         for n, g in zip(names, gradients, strict=True):     # AdamW without memory goes lr along g / (|g| + eps)
-            expected[n] = dict(reference.named_parameters())[n].detach() - lr * g / (g.abs() + 1e-8)
+            expected[n] = named[n].detach() - lr * g / (g.abs() + 1e-8)
     train(system, data, training)
     for n, p in system.named_parameters():
         torch.testing.assert_close(p, expected[n], rtol=1e-5, atol=1e-6)
 
 
 def test_two_losses_for_one_player_and_unknown_players_are_refused(toy, duel, data, short):
-    for system, change in ((toy(), lambda x: (*x, *x)), (duel(), lambda x: (x[0], type(x[1])(x[1].parts, x[1].count, "judge"))), (toy(), lambda x: ())):
+    judged = lambda x: (x[0], type(x[1])(x[1].parts, x[1].count, "judge"))  # noqa: E731
+    for system, change in ((toy(), lambda x: (*x, *x)), (duel(), judged), (toy(), lambda x: ())):
         real = system.loss
         system.loss = lambda batch, rng, real=real, change=change: change(real(batch, rng=rng))
         with pytest.raises(TrainingError, match="one Losses a player"):
             train(system, data, short())
 
 
-def test_it_learns_in_either_precision(toy, data, short, tmp_path):
-    for precision in ("fp32", "bf16"):
-        dtypes = set()
-        system = toy(dropout=0, noise=0, width=64)
-        system.out.register_forward_hook(lambda m, x, y, dtypes=dtypes: dtypes.add(y.dtype))
-        train(system, data, short(steps=300, lr=0.03, batch=32, precision=precision, checkpoint_every=0), out=tmp_path / precision)
-        told = [v for _, name, v in rows(tmp_path / precision) if name == "main/main"]
-        assert told[-1] < 0.05 * told[0]                        # y is a function of x and the label: there is no noise to be left with
-        assert dtypes == {torch.float32 if precision == "fp32" else torch.bfloat16}
-        assert all(p.dtype == torch.float32 for p in system.parameters())
+@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_it_learns_to_the_known_optimum_in_either_precision(toy, data, short, precision, dtype):
+    dtypes = set()
+    system = toy(dropout=0, noise=0.5, linear=True)
+    system.out.register_forward_hook(lambda module, x, y: dtypes.add(y.dtype))
+    training = short(steps=400, lr=0.03, batch=32, weight_decay=0.0, log_every=100, validate_every=0,
+                     precision=precision)
+    run = train(system, data, training)
+    assert run.losses[-1][1] == pytest.approx(0.5 ** 2, rel=0.1)        # 12800 draws: their mean is good to 1%
+    assert run.losses[0][1] > 1
+    assert dtypes == {dtype} and all(p.dtype == torch.float32 for p in system.parameters())
 
 
 def test_the_system_comes_back_averaged_as_the_folder_says(toy, data, short, tmp_path):
@@ -325,7 +334,8 @@ def test_the_system_comes_back_averaged_as_the_folder_says(toy, data, short, tmp
     run = train(system, data, short(), out=tmp_path / "run")
     files = read_folder(run.folder / "checkpoint")
     assert run.system is system and not system.training
-    assert same(dict(system.state_dict()), files["ema.safetensors"]) and not same(files["ema.safetensors"], files["weights.safetensors"])
+    assert same(dict(system.state_dict()), files["ema.safetensors"])
+    assert not same(files["ema.safetensors"], files["weights.safetensors"])
     assert files["state.json"]["reproducible"] and files["recipe.json"] == system.recipe_json()
     plain = train(toy(), data, short(ema=0.0), out=tmp_path / "plain")
     files = read_folder(plain.folder / "checkpoint")
@@ -352,19 +362,23 @@ def test_validation_does_not_change_the_run_and_uses_the_average(toy, data, shor
     total = count = 0.0
     with torch.no_grad():
         for i in range(3):
-            loss, = run.system.eval().loss(data.test.batch(order(20, 0, i, 8)), rng=Rng.seeded(0).split("validate").fold(i))
+            rng = Rng.seeded(0).split("validate").fold(i)
+            loss, = run.system.eval().loss(data.test.batch(order(20, 0, i, 8)), rng=rng)
             total, count = total + float(sum(loss.parts.values())), count + float(loss.count)
     assert told[-1][1] == pytest.approx(total / count, rel=1e-5)
 
 
 def test_the_clock_can_decide(toy, data, tmp_path):
-    run = train(toy(), data, Training(batch=8, seconds=0.3, lr=1e-2, log_every=1, validate_every=0), out=tmp_path / "run")
+    timed = Training(batch=8, seconds=0.3, lr=1e-2, log_every=1, validate_every=0)
+    run = train(toy(), data, timed, out=tmp_path / "run")
     rates = [v for _, name, v in rows(tmp_path / "run") if name == "lr"]
     assert run.stopped == "time" and 0.3 <= run.seconds < 5 and run.steps > 3
-    assert rates[-1] < 0.3 * max(rates)                         # the schedule follows the clock to its end
+    assert rates[-1] < 0.5 * max(rates)                         # the schedule follows the clock to its end
     state = read_folder(tmp_path / "run" / "checkpoint")["state.json"]
     assert not state["reproducible"] and "clock" in state["note"]
-    assert train(toy(), data, Training(batch=8, seconds=0.6, lr=1e-2), out=tmp_path / "run", resume=True).steps > run.steps
+    longer = Training(batch=8, seconds=0.6, lr=1e-2)
+    assert train(toy(), data, longer, out=tmp_path / "run", resume=True).steps > run.steps
+    assert checkpoints.plan_of(tmp_path / "run") == (longer, "points")
 
 
 # ---- what it tells ------------------------------------------------------------------------------------------------
@@ -375,7 +389,8 @@ def test_tensorboard_and_the_log_say_the_same(toy, data, short, tmp_path):
 
     train(toy(), data, short(), out=tmp_path / "run")
     event_file, = (tmp_path / "run" / "tensorboard").iterdir()
-    events = sorted((e.step, v.tag, v.tensor.float_val[0]) for e in EventFileLoader(str(event_file)).Load() for v in e.summary.value)
+    loaded = EventFileLoader(str(event_file)).Load()
+    events = sorted((e.step, v.tag, v.tensor.float_val[0]) for e in loaded for v in e.summary.value)
     told = sorted(rows(tmp_path / "run"))
     assert [e[:2] for e in events] == [r[:2] for r in told]
     assert [e[2] for e in events] == pytest.approx([r[2] for r in told], rel=1e-6)
@@ -417,5 +432,5 @@ def test_two_processes_share_a_batch_and_end_where_one_does(children, toy, data,
 
 def test_processes_that_do_not_find_each_other_are_refused(toy, data, short, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingError, match="accelerate launch --cpu"):
+    with pytest.raises(TrainingError, match="ACCELERATE_USE_CPU=true"):
         train(toy(), data, short())

@@ -51,7 +51,7 @@ class Attention(Block):
     def _split(self, y: Tensor) -> list[Tensor]:
         parts = list(y.split(self.sizes, -1))
         if self.some_bias is not None:
-            parts = [p + self.some_bias[b] if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
+            parts = [p + self.some_bias[b].to(p.dtype) if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
         return [p.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for p in parts]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:

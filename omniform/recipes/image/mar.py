@@ -49,7 +49,7 @@ RECIPE = Recipe(
     tiny={
         "codec": KL.sized("tiny").codec, "shape": (1, 28, 28), "network.width": 128, "network.backbone.encoder": SMALL, "network.backbone.decoder": SMALL,
         "network.backbone.buffer": 4, "process.steps": 16, "guidance.scale": 2.0, "training": {"batch": 64, "lr": 2e-3, "steps": 3000},
-        "network.head": Spec(DenoisedHead, {"hidden": 192, "depth": 3, "inner": Spec(Flow, {
+        "network.head": Spec(DenoisedHead, {"hidden": 128, "depth": 3, "draws": 2, "inner": Spec(Flow, {
             "path": Spec(LinearPath), "predict": "velocity", "per": "token", "solver": Spec(Euler), "steps": 20})}),
     },
     facts=(Fact("parameters", "B", 207.92e6, 0.001, "official code; README 208 M"), Fact("parameters", "L", 478.33e6, 0.001, "official code; README 479 M"),

@@ -1,0 +1,338 @@
+"""Published numbers against the build: parameters, multiply-adds, tokens and steps of a recipe, counted without allocating anything."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ..backbones.mlp import Experts
+from ..core.errors import BadArgument
+from ..core.net import Context, Net, parameters_of
+from ..core.query import Answer, Query
+from ..core.rng import Rng
+from ..core.tokens import Tokens
+from ..processes.grids import grid
+from ..processes.masked import SCHEDULES
+from ..processes.paths import Prediction
+from .build import assemble
+from .recipe import Fact, Recipe
+from .system import CodecSystem, System
+
+_LINEAR = ("mm", "addmm", "convolution")
+"""Operations whose cost grows with the tokens asked; all other counted ones (bmm, attention kernels) are attention."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a system is made of and what it costs, for one example.
+
+    parameters: of network and conditioning; active_parameters: those that one token meets (experts). multiply_adds: of one full question, that is, one pass over all that
+    training asks at once (blocks: record and question; a normalizing flow: all its maps), attention counted dense, as in DiT's table 4. questions, multiply_adds_per_sample: of
+    one generated example under one term of guidance, caches used where the family has them; terms: how many terms are asked. None: a codec alone.
+    """
+
+    parameters: int
+    active_parameters: int
+    codec_parameters: int
+    tokens: int
+    steps: int | None = None
+    questions: int | None = None
+    terms: int | None = None
+    multiply_adds: int | None = None
+    multiply_adds_per_sample: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published number beside ours. gap: ours / published - 1. verdict: "holds", "does not hold" or "differs because ..."."""
+
+    kind: str
+    size: str
+    ours: float | None
+    published: float
+    gap: float | None
+    verdict: str
+    of: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question of generation: `new` tokens that see `seen` remembered ones, `times` times; known: how many of the new ones are shown (a backbone may drop the others)."""
+
+    new: int
+    seen: int = 0
+    stage: str = "main"
+    times: int = 1
+    known: int | None = None
+
+
+class _Shadow(TorchFunctionMode):
+    """Values that decide something (places, turns, who is known) stay on the CPU, weights and what comes of them are on meta; where both meet the result is on meta."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        flat, tree = tree_flatten((args, kwargs or {}))
+        devices = {x.is_meta for x in flat if isinstance(x, Tensor)}
+        if len(devices) == 2:
+            flat = [x.to("meta") if isinstance(x, Tensor) else x for x in flat]
+        args, kwargs = tree_unflatten(flat, tree)
+        return func(*args, **kwargs)
+
+
+class _Unstarted(TorchFunctionMode):
+    """Weights are left without a start: on meta there is nothing to draw, and pretending to takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
+_DRAWING = (Tensor.normal_, Tensor.uniform_, Tensor.mul_, Tensor.zero_)
+
+
+class _Counting(TorchDispatchMode):
+    """Adds up the multiply-adds of what happens inside, by PyTorch's own table of formulas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = self.between = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        packet = func._overloadpacket
+        if packet in flop_registry:
+            spent = flop_registry[packet](*args, **(kwargs or {}), out_val=out) / 2
+            if str(packet).rsplit(".", 1)[-1] in _LINEAR:
+                self.linear += spent
+            else:
+                self.between += spent
+        return out
+
+    @property
+    def total(self) -> float:
+        return self.linear + self.between
+
+
+class _Heard(Exception):
+    """The question has been heard; nothing else of what follows is wanted."""
+
+    def __init__(self, query: Query):
+        super().__init__()
+        self.query = query
+
+
+class _Ear:
+    """A net that hears its first question and no more."""
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
+        raise _Heard(query)
+
+    def forget(self, turn: Tensor) -> None:
+        """Nothing is remembered."""
+
+    def fork(self, rows: Tensor) -> _Ear:
+        return self
+
+
+def built(recipe: Recipe) -> System | CodecSystem:
+    """The system on the meta device: shapes without numbers."""
+    with torch.device("meta"), _Unstarted():
+        return assemble(recipe)
+
+
+def counted(recipe: Recipe) -> Counts:
+    """Of a recipe at a size (`recipe.sized(...)`)."""
+    system = built(recipe).train()
+    codec = parameters_of({"codec": system.codec})
+    space = system.codec.space
+    if isinstance(system, CodecSystem):
+        return Counts(0, 0, codec, space.length)
+    system.eval()
+    parts: dict[str, nn.Module] = {"network": system.network, "conditioning": system.conditioning}
+    parameters = parameters_of(parts)
+    idle = sum(parameters_of({"experts": m.experts}) * (m.num - m.top) // m.num for p in parts.values() for m in p.modules() if isinstance(m, Experts))
+    terms = 1 if system.guidance is None else len(system.guidance.terms())
+    with torch.no_grad(), _Shadow():
+        blank = space.blank(1)
+        asks = asks_of(system.process, blank)
+        query = _question(system)
+        net = system.network.open(_context(system))
+        whole = _spent(net, query)
+        towers = sum(not hasattr(tower, "player") for tower in system.network.towers.values())
+        sample = _priced(system, query, whole, asks)
+        question = towers * whole.total + _inside(system) * space.length
+    return Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms, round(question), round(sample))
+
+
+def _context(system: System) -> Context:
+    """Nothing said. Which places of it are real is a decision and stays on the CPU."""
+    context = system.conditioning.context({}, 1)
+    here = lambda e: None if e is None else replace(e, doc=torch.zeros(e.doc.shape, dtype=torch.long), coord=torch.zeros(e.coord.shape))  # noqa: E731
+    return replace(context, **{name: here(getattr(context, name)) for name in ("prefix", "cross", "joint")})
+
+
+def _blank(system: System) -> Tokens:
+    blank = system.codec.space.blank(1)
+    return blank if blank.vec is None else replace(blank, vec=blank.vec.to("meta"))
+
+
+def _question(system: System) -> Query:
+    """The first that training asks. The towers of a network's stages are alike, so that the others cost the same."""
+    try:
+        system.process.loss(_Ear(), _blank(system), rng=Rng.seeded(0))
+    except _Heard as heard:
+        return heard.query
+    raise BadArgument(f"{type(system.process).__name__} asks nothing in training, so its questions cannot be counted")
+
+
+def _inside(system: System) -> float:
+    """Multiply-adds of one pass of a head's own small network over one token (a denoising head's); else 0."""
+    head: Any = next(iter(system.network.towers.values())).head
+    small = getattr(head, "mlp", None)
+    if small is None:
+        return 0.0
+    with _Counting() as spent:
+        small(torch.zeros(1, 1, head.channels, device="meta"), torch.zeros(1, 1, device="meta"), torch.zeros(1, 1, system.network.width, device="meta"))
+    return spent.total
+
+
+def _sloped(net: Net, query: Query) -> float:
+    """How much dearer a question is together with its gradient with respect to the tokens."""
+    vec = query.tokens.vec
+    assert vec is not None
+    vec = vec.detach().requires_grad_()
+    said: list[Tensor] = []
+    with _Counting() as both, torch.enable_grad():
+        with _Counting() as alone:
+            net(replace(query, tokens=replace(query.tokens, vec=vec))).distribution.mapped(lambda x: said.append(x) or x)
+        torch.autograd.grad(sum(x.sum() for x in said), vec)
+    return both.total / alone.total
+
+
+def asks_of(process: Any, blank: Tokens) -> list[Ask]:
+    """The questions that one example is generated by (a normalizing flow's last step of denoising apart)."""
+    length = blank.length
+    if hasattr(process, "maps"):                                # a normalizing flow: map by map, place by place
+        return [Ask(1, seen, f"b{b}") for b in range(process.maps) for seen in range(length)]
+    if hasattr(process, "order"):                               # turn by turn, or block by block with the inner questions and then the record
+        asks, seen = [], 0
+        for size in torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist():
+            if hasattr(process, "inner"):
+                asks += [replace(a, seen=seen, known=None) for a in asks_of(process.inner, blank.at(slice(seen, seen + size)))]
+            if not hasattr(process, "inner") or seen + size < length:
+                asks.append(Ask(size, seen))
+            seen += size
+        return asks
+    if hasattr(process, "solver"):
+        return [Ask(length, times=_evaluations(process))]
+    if hasattr(process, "choose"):
+        return [Ask(length, known=known) for known in _shown(process, length)]
+    return [Ask(length, times=getattr(process, "steps", 1))]
+
+
+def _evaluations(flow: Any) -> int:
+    """How often a solver asks on its way."""
+    calls = 0
+
+    class Asking:
+        spread = None
+
+        def __call__(self, z: Tensor, t: Tensor) -> Prediction:
+            nonlocal calls
+            calls += 1
+            return Prediction(z, z)
+
+    times, z, past, rng = grid(flow.grid, flow.steps, shift=flow.shift, first=flow.first), torch.ones(1, 1), None, Rng.seeded(0, 1)
+    for t, s in zip(times, times[1:], strict=False):
+        z, past = flow.solver.step(Asking(), flow.path, z, torch.tensor(t, dtype=torch.float64), torch.tensor(s, dtype=torch.float64), past, rng)
+    return calls
+
+
+def _shown(masked: Any, length: int) -> list[int]:
+    """How many places are known at each question; where each place is shown by itself, the most questions that there can be."""
+    if masked.choose == "independent":
+        return [0] * min(masked.steps, length)
+    known, counts = 0, []
+    for step in range(masked.steps):
+        counts.append(known)
+        left = int((SCHEDULES[masked.schedule](torch.tensor((step + 1) / masked.steps)) * length).floor())
+        known = length - (0 if step + 1 == masked.steps else min(max(left, 1), max(length - known - 1, 0)))
+        if known == length:
+            break
+    return counts
+
+
+def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> float:
+    """Multiply-adds of all of these questions, and of what a head does to draw."""
+    process: Any = system.process
+    context = _context(system)
+    net = system.network.open(context)
+    if process.memory == "nothing":
+        total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
+    else:
+        bare = system.network.open(replace(context, prefix=None, joint=None))
+        one, two = (_spent(bare, replace(query.at(slice(0, n)), pattern="full")) for n in (1, 2))
+        each, between = two.linear - one.linear, one.between
+        total = sum(a.times * (one.linear + each * (a.new - 1) + between * a.new * (a.new + a.seen)) for a in asks)
+        if context.prefix is not None or context.joint is not None:
+            total += len({a.stage for a in asks}) * (whole.total - _spent(bare, query).total)       # the prefix goes through once
+    if hasattr(process, "maps") and process.denoise and process.noise:
+        total += process.maps * whole.total * _sloped(net, query)
+    inner = getattr(next(iter(system.network.towers.values())).head, "inner", None)
+    return total if inner is None else total + system.codec.space.length * _evaluations(inner) * _inside(system)
+
+
+def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> float:
+    """Questions that each stand alone. Their cost is a polynomial of degree two in how many tokens are known, where a backbone drops the others: three points give it."""
+    length = query.tokens.length
+    if length < 3 or all(a.known is None for a in asks):
+        return sum(a.times for a in asks) * spent.total
+    points = (0, length // 2, length)
+    costs = [_spent(net, replace(query, known=(torch.arange(length) < n)[None])).total for n in points]
+    value = lambda x: sum(  # noqa: E731  # Lagrange's form
+        cost * (x - points[i - 1]) * (x - points[i - 2]) / ((points[i] - points[i - 1]) * (points[i] - points[i - 2])) for i, cost in enumerate(costs))
+    return sum(a.times * value(a.known or 0) for a in asks)
+
+
+def _spent(net: Net, query: Query) -> _Counting:
+    with _Counting() as spent:
+        net(query)
+    return spent
+
+
+def _steps(process: Any, asks: list[Ask], blank: Tokens) -> int:
+    """What a paper calls steps: of the solver, the unmasking or the descent; else turns."""
+    return process.steps if hasattr(process, "steps") else len(asks) if not hasattr(process, "inner") else (
+        len(torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0])) * getattr(process.inner, "steps", 1))
+
+
+def checked(recipe: Recipe) -> list[Row]:
+    """Every fact of a recipe beside its build."""
+    counts = {size: counted(recipe.sized(size)) for size in dict.fromkeys(f.size for f in recipe.facts)}
+    return [_row(fact, counts[fact.size]) for fact in recipe.facts]
+
+
+def _row(fact: Fact, counts: Counts) -> Row:
+    ours = getattr(counts, fact.kind, None)
+    if ours is None:
+        return Row(fact.kind, fact.size, None, fact.value, None, "does not hold", fact.of)
+    gap = ours / fact.value - 1
+    held = abs(gap) <= fact.rel + 1e-12
+    return Row(fact.kind, fact.size, ours, fact.value, gap, "holds" if held else f"differs because {fact.differs}" if fact.differs else "does not hold", fact.of)
+
+
+def described(recipe: Recipe, size: str | None = None) -> dict[str, Any]:
+    """What `omniform show NAME --json` prints."""
+    size = size if size is not None else next(iter(recipe.sizes), "tiny")
+    counts = counted(recipe.sized(size))
+    sources: list[Mapping[str, Any]] = [asdict(s) for s in recipe.source]
+    named = {"multiply_adds_per_question" if k == "multiply_adds" else k: v for k, v in asdict(counts).items()}
+    return {"name": recipe.name, "title": recipe.title, "family": recipe.family, "modality": recipe.modality, "sources": sources, "sizes": [*recipe.sizes, "tiny"], "size": size,
+            **named, "facts": [asdict(_row(f, counts if f.size == size else counted(recipe.sized(f.size)))) for f in recipe.facts]}

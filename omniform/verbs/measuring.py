@@ -1,0 +1,179 @@
+"""How likely a system finds data, and how its samples compare."""
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omniform.core.codec import Codec, LearnedCodec
+from omniform.core.errors import BadArgument, DataError, Intractable
+from omniform.core.tokens import Tokens
+from omniform.data import Dataset, Split, cache_dir, order
+from omniform.evaluation import features
+from omniform.evaluation.features import Classifier
+from omniform.system.system import CodecSystem, System
+from omniform.verbs.building import load, opened
+from omniform.verbs.fitting import suits
+from omniform.verbs.progress import Bar
+
+JUDGE_STEPS = 600
+"""Of the classifier that judges samples (ours: 98 % of held-out glyphs are right after 300)."""
+
+
+def _system(system: System | CodecSystem | str | Path) -> System:
+    """A system that generates; or the one in a folder."""
+    found = load(system) if isinstance(system, str | Path) else system
+    if not isinstance(found, System):
+        raise BadArgument(f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec ...)")
+    return found
+
+
+def _some(split: Split, num: int | None, seed: int) -> Tensor:
+    """The numbers of all examples, or of a fixed draw of them."""
+    if num is not None and num < 1:
+        raise BadArgument(f"expected one example or more, found {num}")
+    return order(len(split), seed, 0, len(split) if num is None else min(num, len(split)))
+
+
+# ---- likelihood -----------------------------------------------------------------------------------------------------
+
+
+def score(system: System | str | Path, data: Dataset | str | Path, num: int | None = None, *, batch: int = 64, seed: int = 0,
+          progress: bool | None = None) -> dict[str, Any]:
+    """Nats of held-out examples: the mean, and per dimension of the space in which they are measured.
+
+    "kind" says exact or bound (an upper bound of the negative log-likelihood). Intractable where the family has neither. Numbers in the space of a
+    learned codec compare systems on that codec only.
+    """
+    system, dataset = _system(system), opened(data)
+    suits(system, dataset)
+    chosen = _some(dataset.test, num, seed)
+    nats: list[float] = []
+    dimensions = 0
+    with Bar(len(chosen), "scoring", progress) as bar:
+        for rows in chosen.split(batch):
+            examples = dataset.test.batch(rows)
+            tokens = system.tokens(examples.data)
+            told = {k: v for k, v in examples.condition.items() if k in system.conditioning.parts}
+            each = system.score(tokens, told, seed=seed) + _jacobian(system.codec, tokens)
+            nats += each.double().tolist()
+            dimensions += int(tokens.real.sum()) * _wide(tokens)
+            bar.add(len(rows))
+    total = math.fsum(nats)
+    return {"recipe": system.recipe.name, "data": dataset.name, "split": "test", "examples": len(nats), "nats": total / len(nats), "nats_per_dimension": total / dimensions,
+            "dimensions": dimensions / len(nats), "space": _measured_in(system.codec), "kind": system.process.likelihood or "bound"}
+
+
+def _wide(tokens: Tokens) -> int:
+    """Numbers a token."""
+    return (0 if tokens.ids is None else tokens.ids.shape[-1]) + (0 if tokens.vec is None else tokens.vec.shape[-1])
+
+
+def _jacobian(codec: Codec, tokens: Tokens) -> float:
+    """Nats from tokens to pixels, where a codec only scales: -log|det|, an example."""
+    scale = getattr(codec, "scale", None)
+    if isinstance(codec, LearnedCodec) or not isinstance(scale, Tensor) or tokens.vec is None:
+        return 0.0
+    return -tokens.vec[0].numel() * float(scale.double().log())
+
+
+def _measured_in(codec: Codec) -> str:
+    """What a dimension is."""
+    if isinstance(codec, LearnedCodec):
+        return "code of a learned codec" if codec.space.vocab else "latent number of a learned codec"
+    if codec.space.channels:
+        return "pixel value in [-1, 1] (a density)"
+    return "byte" if type(codec).__name__ == "Bytes" else "token"
+
+
+# ---- samples --------------------------------------------------------------------------------------------------------
+
+
+def evaluate(system: System | str | Path, data: Dataset | str | Path, num: int = 1000, classifier: Classifier | None = None, *, seed: int = 0, batch: int = 64,
+             progress: bool | None = None) -> dict[str, Any]:
+    """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`).
+
+    Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise. Text has no such features: score it.
+    """
+    system, dataset = _system(system), opened(data)
+    suits(system, dataset)
+    if dataset.modality != "image":
+        raise DataError(f"samples of {dataset.modality} have no features to be compared in; omniform score measures their likelihood")
+    if num < 4:
+        raise BadArgument(f"expected 4 pictures or more to compare, found {num}")
+    classifier = classifier or judge(dataset, progress=progress)
+    chosen, held = _some(dataset.train, num, seed), _some(dataset.test, num, seed)
+    real, unseen = dataset.train.batch(chosen), dataset.test.batch(held)
+    told = {k: v for k, v in real.condition.items() if k in system.conditioning.parts}
+    began = time.monotonic()
+    fake = generated(system, len(chosen), told, seed=seed, batch=batch, progress=progress)
+    seconds = time.monotonic() - began
+    labels, kept = told.get("label"), ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions")
+    floor, ceiling = features.floor_and_ceiling(classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed)
+    measured = features.evaluate_images(classifier, real.data, fake, labels)
+    return {"recipe": system.recipe.name, "data": dataset.name, **{k: measured[k] for k in kept}, "samples": len(fake), "seconds_per_sample": seconds / len(fake),
+            "floor": {k: floor[k] for k in kept}, "ceiling": {k: ceiling[k] for k in kept}, "judge": classifier.sentence()}
+
+
+def generated(system: System, num: int, condition: Mapping[str, Any], *, seed: int = 0, batch: int = 64, progress: bool | None = None, **how: Any) -> Any:
+    """`system.generate` in batches; row i is the same whatever the batch. condition: name -> one value a row."""
+    pieces = []
+    with Bar(num, "generating", progress) as bar:
+        for first in range(0, num, batch):
+            rows = range(first, min(first + batch, num))
+            said = {k: v[first : rows.stop] for k, v in condition.items()}
+            pieces.append(system.generate(len(rows), said, seed=seed, rows=rows, watch=lambda state, n=len(rows), a=first: bar.to(a + n * float(state.progress.mean())), **how))
+            bar.to(rows.stop)
+    return torch.cat(pieces) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
+
+
+def judge(data: Dataset | str | Path, *, steps: int = JUDGE_STEPS, seed: int = 0, progress: bool | None = None) -> Classifier:
+    """The classifier of a data set's labels, trained once and kept in the cache; fixed random features where there are no labels."""
+    dataset = opened(data)
+    if not dataset.classes:
+        return features.random_features(dataset.shape, seed=seed)
+    first = dataset.train.batch(range(min(64, len(dataset.train)))).data
+    told = repr((dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)).encode()
+    place = cache_dir() / "judges" / f"{hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]}"
+    if (place / features.CARD).is_file():
+        return features.load(place)
+    with Bar(1.0, "training the classifier that judges", progress) as bar:
+        classifier = features.train_classifier(dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share))
+    features.save(classifier, place)
+    return classifier
+
+
+# ---- several --------------------------------------------------------------------------------------------------------
+
+
+def compare(systems: Sequence[System | str | Path], data: Dataset | str | Path, num: int = 500, classifier: Classifier | None = None, *, seed: int = 0,
+            progress: bool | None = None) -> list[dict[str, Any]]:
+    """A row a system: size, likelihood where there is one, distances and cost of its samples where they are pictures."""
+    if not systems:
+        raise BadArgument("expected one system or more to compare, found none")
+    dataset = opened(data)
+    found = [(str(s) if isinstance(s, str | Path) else s.recipe.name, _system(s)) for s in systems]
+    for _, system in found:
+        suits(system, dataset)
+    if dataset.modality == "image":
+        classifier = classifier or judge(dataset, progress=progress)
+    rows = []
+    for name, system in found:
+        parameters = sum(p.numel() for part in (system.network, system.conditioning) for p in part.parameters())
+        row: dict[str, Any] = {"system": name, "recipe": system.recipe.name, "family": system.recipe.family, "parameters": parameters}
+        try:
+            scored = score(system, dataset, num, seed=seed, progress=progress)
+            row |= {k: scored[k] for k in ("nats_per_dimension", "space", "kind")}
+        except Intractable:
+            row |= {"nats_per_dimension": None, "space": None, "kind": None}
+        if dataset.modality == "image":
+            measured = evaluate(system, dataset, num, classifier, seed=seed, progress=progress)
+            row |= {k: measured[k] for k in ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions", "seconds_per_sample")}
+        rows.append(row)
+    return rows

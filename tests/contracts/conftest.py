@@ -1,0 +1,338 @@
+"""Every recipe, shrunk until a contract takes a fraction of a second, and the questions that contracts ask of it.
+
+A new recipe is under contract by being there: its leaves are shrunk by their names (width, depth, heads, steps, shape...).
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from omniform import recipes
+from omniform.backbones.attention import Attention, CrossAttention
+from omniform.backbones.blocks import PreNorm
+from omniform.backbones.embed import Embed, TimeEmbedding
+from omniform.backbones.mlp import Experts, Mlp
+from omniform.backbones.positions import LearnedPositions, Rotary
+from omniform.backbones.stack import Stack
+from omniform.codecs.autoencoder import Autoencoder
+from omniform.codecs.bottleneck import LFQ
+from omniform.codecs.ids import Ids
+from omniform.codecs.patch import Patches
+from omniform.conditions.conditioning import ClassLabel
+from omniform.conditions.guidance import ClassifierFree
+from omniform.core.batch import Batch
+from omniform.core.order import Along, BlocksOf, Raster, Shuffle, Together
+from omniform.core.process import generate
+from omniform.core.query import Answer
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.core.tokens import Tokens
+from omniform.heads.affine import AffineHead
+from omniform.heads.bits import BitsHead
+from omniform.heads.categorical import CategoricalHead
+from omniform.heads.denoised import DenoisedHead
+from omniform.heads.mixture import MixtureHead
+from omniform.heads.point import EnergyHead, PointHead
+from omniform.processes.adversarial import Adversarial
+from omniform.processes.autoregress import Autoregress
+from omniform.processes.bijective import Bijective
+from omniform.processes.blocks import Blocks
+from omniform.processes.energy import Energy
+from omniform.processes.feeds import Shift
+from omniform.processes.flow import DiscreteFlow, Flow
+from omniform.processes.masked import Masked
+from omniform.processes.paths import Linear
+from omniform.processes.solvers import Euler, Heun
+from omniform.system.build import assemble, fitted
+from omniform.system.network import Network, Tower
+from omniform.system.recipe import Recipe, Source
+
+def _probe(name: str, codec: Spec, shape: tuple[int, ...], process: Spec, head: Spec, *, place: str | None = "modulate", mixer: Mapping[str, Any] | None = None,
+           block: Mapping[str, Any] | None = None, stack: Mapping[str, Any] | None = None, embed: Mapping[str, Any] | None = None, **network: Any) -> Recipe:
+    heads = {"heads": 4, **(mixer or {})}
+    inner = Spec(PreNorm, {"mixer": Spec(Attention, heads), "mlp": Spec(Mlp), **(block or {})})
+    return Recipe(
+        name=name, title="A probe of the engine (2025)", family="probe", modality="text" if len(shape) == 1 else "image", source=(Source(None, "Ours (2025)"),),
+        codec=codec, shape=shape, process=process, conditions={} if place is None else {"label": (Spec(ClassLabel, {"classes": 5}), place)},
+        guidance=None if place is None else Spec(ClassifierFree, {"scale": 2.0}),
+        network=Spec(Network, {"width": 32, "embed": Spec(Embed, embed or {"positions": (Spec(LearnedPositions),)}),
+                               "backbone": Spec(Stack, {"depth": 2, "block": inner, **(stack or {})}), "head": head, **network}))
+
+
+IDS, PATCHES = Spec(Ids, {"vocab": 32}), Spec(Patches, {"patch": 4})
+SEEN = {"positions": (Spec(LearnedPositions),), "hidden": False}
+ZERO, TIME = {"modulate": "zero"}, Spec(TimeEmbedding)
+FLOW = Spec(Flow, {"path": Spec(Linear), "solver": Spec(Heun), "steps": 3})
+RASTER = {"order": Spec(Raster), "feed": Spec(Shift)}
+CLIP = (3, 1, 16, 16)
+_PROBES = (
+    _probe("probe-mdlm", IDS, (16,), Spec(Masked, {"steps": 5, "schedule": "linear", "choose": "independent", "weight": "bound"}), Spec(CategoricalHead), place=None,
+           embed={}, stack={"rotary": Spec(Rotary, {"head_width": 8})}),
+    _probe("probe-block-diffusion", IDS, (16,), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(Masked, {
+        "steps": 4, "schedule": "linear", "choose": "independent", "weight": "bound", "run": 4})}), Spec(CategoricalHead), place="prefix"),
+    _probe("probe-next-frame", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), block=ZERO, time=TIME, embed=SEEN),
+    _probe("probe-joint-frames", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), place="joint",
+           block={**ZERO, "streams": 2}, time=TIME, embed=SEEN, mixer={"qk_norm": "rms"}),
+    _probe("probe-mmdit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="joint", block={**ZERO, "streams": 2, "norm": "rms"}, time=TIME, embed=SEEN),
+    _probe("probe-pixart", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="cross", block={"modulate": "single", "cross": Spec(CrossAttention, {"heads": 4})},
+           stack={"shared": True, "final": "adaln"}, time=TIME, embed=SEEN),
+    _probe("probe-u-vit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="prefix", stack={"skips": True}, block=ZERO, time=TIME, embed=SEEN),
+    _probe("probe-cross-gpt", IDS, (16,), Spec(Autoregress, RASTER), Spec(CategoricalHead), place="cross", mixer={"slopes": True, "kv_heads": 2},
+           block={"cross": Spec(CrossAttention, {"heads": 4, "qk_norm": "cosine"})}),
+    _probe("probe-prefix-gpt", IDS, (16,), Spec(Autoregress, RASTER), Spec(CategoricalHead), place="prefix", mixer={"biases": "qv"},
+           block={"mlp": Spec(Experts, {"num": 3, "top": 2, "mlp": Spec(Mlp, {"activation": "swiglu"}), "shared": 1})}),
+    _probe("probe-random-order", IDS, (16,), Spec(Autoregress, {"order": Spec(Shuffle), "feed": Spec(Shift, {"own_place": True}), "aim": True}), Spec(CategoricalHead),
+           place="prefix", embed={"positions": (Spec(LearnedPositions),), "aim": True}),
+    _probe("probe-one-turn", IDS, (16,), Spec(Autoregress, {"order": Spec(Together), "feed": Spec(Shift)}), Spec(CategoricalHead), place="prefix"),
+    _probe("probe-reversed", IDS, (16,), Spec(Autoregress, {"order": Spec(Raster, {"reverse": True}), "feed": Spec(Shift)}), Spec(CategoricalHead), place="start"),
+    _probe("probe-mixture", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(MixtureHead, {"components": 3, "floor": 1.0}), place="add", mixer={"slopes": True}),
+    _probe("probe-causal-mar", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(DenoisedHead, {"hidden": 32, "depth": 1, "inner": Spec(Flow, {
+        "path": Spec(Linear), "solver": Spec(Euler), "steps": 3, "per": "token"})}), place="add"),
+    _probe("probe-bits", Spec(Autoencoder, {"bottleneck": Spec(LFQ, {"bits": 5}), "width": 8}), (1, 16, 16), Spec(Masked, {"steps": 5, "choose": "random"}), Spec(BitsHead),
+           place="add"),
+    _probe("probe-discrete-flow", IDS, (16,), Spec(DiscreteFlow, {"steps": 5}), Spec(CategoricalHead), block=ZERO, time=TIME, embed=SEEN),
+    _probe("probe-discrete-blocks", IDS, (16,), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(DiscreteFlow, {"steps": 3})}), Spec(CategoricalHead),
+           block=ZERO, time=TIME, embed=SEEN),
+    _probe("probe-energy", PATCHES, (1, 16, 16), Spec(Energy, {"steps": 2, "rate": 1.0}), Spec(EnergyHead), embed=SEEN),
+    _probe("probe-energy-blocks", PATCHES, (1, 16, 16), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(Energy, {"steps": 2, "rate": 1.0})}),
+           Spec(EnergyHead), place="prefix", embed=SEEN, block={}),
+    _probe("probe-prefixed-maps", PATCHES, (1, 16, 16), Spec(Bijective, {"maps": 2, "noise": 0.1}), Spec(AffineHead, {"bound": 1.0}), place="prefix", stages=2),
+    _probe("probe-adversarial", PATCHES, (1, 16, 16), Spec(Adversarial), Spec(PointHead, {"small": 1.0}), embed=SEEN, block=ZERO, towers={"critic": Spec(Tower, {
+        "width": 32, "embed": Spec(Embed, SEEN), "backbone": Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4}), "mlp": Spec(Mlp)})}),
+        "head": Spec(PointHead, {"channels": 1, "small": 1.0}), "player": "critic"})}),
+)
+PROBES = {probe.name: probe for probe in _PROBES}
+"""Combinations of parts that no recipe may have yet, under the same contracts: every part of the engine is in one."""
+
+CLASSES = ("a", "b", "c", "d", "e")
+WIDTH, HEADS = 32, 4
+LEAVES: dict[str, Callable[[Any], Any]] = {
+    "depth": lambda x: min(x, 2), "heads": lambda x: min(x, HEADS), "kv_heads": lambda x: None if x is None else min(x, 2), "head_width": lambda x: None if x is None else WIDTH // HEADS,
+    "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x, "maps": lambda x: min(x, 2), "stages": lambda x: min(x, 2),
+    "steps": lambda x: min(x, 5), "buffer": lambda x: min(x, 2), "codes": lambda x: min(x, 32), "scales": lambda x: (1, 2, 4), "dropout": lambda x: 0.0,
+    "vocab": lambda x: min(x, 32) if isinstance(x, int) else x, "start": lambda x: None if x is None else 31, "stop": lambda x: None if x is None else 30,
+}
+"""What becomes of a leaf of that name. Rotary's head_width follows from WIDTH / HEADS."""
+
+
+def published(name: str) -> Recipe:
+    """A recipe of the project at "tiny", or one of ours."""
+    return PROBES[name] if name in PROBES else recipes.get(name).sized("tiny")
+
+
+def shrunk(name: str) -> Any:
+    """The recipe made smaller, for a few classes."""
+    recipe = published(name)
+    shape = recipe.shape
+    shape = (min(shape[0], 16),) if len(shape) == 1 else (*(min(n, 3) for n in shape[:-2]), 16, 16)
+    recipe = recipe.but({"shape": shape})
+    changes: dict[str, Any] = {}
+    for part in ("codec", "network", "process"):
+        spec = getattr(recipe, part)
+        if spec is None:
+            continue
+        for path, value in spec.walk():
+            leaf = path.rsplit(".", 1)[-1]
+            if leaf == "width":
+                changes[f"{part}.{path}"] = 8 if part == "codec" and recipe.network is not None else min(value, WIDTH)
+            elif leaf in LEAVES and not isinstance(value, Spec):
+                changes[f"{part}.{path}"] = LEAVES[leaf](value)
+    recipe = recipe.but(changes)
+    return fitted(recipe, classes=CLASSES)
+
+
+def stirred(system: Any, seed: int = 0) -> Any:
+    """No weight left at zero, and conditions that are heard: nothing is equal because nothing is said."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in system.parameters():
+            if not p.any():
+                p.copy_(torch.randn(p.shape, generator=g) * 0.1)
+        if not hasattr(system, "network"):
+            return system
+        for p in system.conditioning.parameters():
+            p.copy_(torch.randn(p.shape, generator=g))
+        for tower in system.network.towers.values():
+            if hasattr(tower.head(torch.zeros(1, 1, system.network.width)), "logits"):
+                for p in tower.parameters():
+                    if p.dim() > 1:
+                        p.copy_(torch.randn(p.shape, generator=g) * 0.4)    # logits far apart: what is said decides what is drawn
+    return system
+
+
+def tensors(distribution: Any) -> list[torch.Tensor]:
+    """Everything that a distribution is made of, (B, L, ...) each."""
+    found: list[torch.Tensor] = []
+    distribution.mapped(lambda x: found.append(x.detach()) or x)
+    return found
+
+
+class Silent:
+    """A distribution that costs nothing: for training questions that are asked for their answers only."""
+
+    exact = True
+
+    def __init__(self, like: torch.Tensor):
+        self.like = like
+
+    def nll(self, target: Any, *, rng: Any) -> torch.Tensor:
+        return torch.zeros(self.like.shape[:2])
+
+
+class Witness:
+    """A net that writes down what was asked and answered."""
+
+    def __init__(self, net: Any, silent: bool = False):
+        self.net, self.silent, self.seen = net, silent, []
+
+    def __call__(self, query: Any, *, remember: bool = False) -> Answer:
+        answer = self.net(query, remember=remember)
+        self.seen.append((query, remember, tensors(answer.distribution)))
+        return Answer(Silent(tensors(answer.distribution)[0]), answer.taps, answer.dues) if self.silent else answer
+
+    def forget(self, turn: torch.Tensor) -> None:
+        self.net.forget(turn)
+
+    def fork(self, rows: torch.Tensor) -> Any:
+        return Witness(self.net.fork(rows))
+
+
+def alike(one: Tokens, other: Tokens, places: torch.Tensor | None = None, rel: float = 1e-4) -> None:
+    """The same content: codes exactly, floats to rounding. Only where both are real (and in places)."""
+    where = one.real & other.real if places is None else places
+    assert torch.equal(one.real, other.real) or places is not None
+    if one.ids is not None:
+        assert torch.equal(one.ids[where], other.ids[where])
+    if one.vec is not None:
+        near(one.vec[where], other.vec[where], rel)
+
+
+def near(one: torch.Tensor, other: torch.Tensor, rel: float = 1e-4) -> None:
+    """Equal to rounding, at the scale of the whole."""
+    assert one.shape == other.shape
+    assert torch.isfinite(one).all()
+    scale = max(float(other.abs().max()), 1.0)
+    assert float((one - other).abs().max()) <= rel * scale, f"differs by {float((one - other).abs().max()):.2e} at a scale of {scale:.2g}"
+
+
+def differs(one: Tokens, other: Tokens, places: torch.Tensor | None = None) -> bool:
+    """Whether the content is not the same."""
+    where = one.real & other.real if places is None else places
+    ids = one.ids is not None and not torch.equal(one.ids[where], other.ids[where])
+    return ids or (one.vec is not None and float((one.vec[where] - other.vec[where]).abs().max()) > 1e-3)
+
+
+@dataclass
+class Case:
+    """One recipe under contract."""
+
+    name: str
+    recipe: Any
+    alike = staticmethod(alike)
+    near = staticmethod(near)
+    differs = staticmethod(differs)
+    stirred = staticmethod(stirred)
+
+    def fresh(self, seed: int = 0) -> Any:
+        return assemble(self.recipe, seed=seed)
+
+    @functools.cached_property
+    def system(self) -> Any:
+        """One for all contracts that only read."""
+        return stirred(self.fresh()).eval()
+
+    def raw(self, rows: int, seed: int = 1) -> Any:
+        """Data as a user has it."""
+        g = torch.Generator().manual_seed(seed)
+        shape = self.recipe.shape
+        if len(shape) > 1:
+            return torch.rand(rows, *shape, generator=g) * 2 - 1
+        ids = torch.randint(97, 120, (rows, shape[0]), generator=g)
+        return ids % 30 if self.recipe.codec.make is Ids else ["".join(map(chr, row)) for row in ids.tolist()]
+
+    def content(self, rows: int, seed: int = 2) -> Tokens:
+        """Random tokens of the system's space."""
+        g = torch.Generator().manual_seed(seed)
+        space = self.system.codec.space
+        blank = space.blank(rows)
+        high = (1 << space.bits) if space.bits else min(space.vocab, default=0)
+        high = high if space.stop is None else min(high, space.stop)        # nothing ends before its time
+        ids = None if blank.ids is None else torch.randint(0, high, blank.ids.shape, generator=g)
+        return replace(blank, ids=ids, vec=None if blank.vec is None else torch.randn(blank.vec.shape, generator=g))
+
+    def told(self, rows: int) -> dict[str, Any]:
+        """Something said for every condition."""
+        said: dict[str, Any] = {}
+        for name, part in self.system.conditioning.parts.items():
+            said[name] = torch.arange(rows) % len(CLASSES) if hasattr(part, "classes") else [f"word {i}" for i in range(rows)]
+        return said
+
+    def raw_batch(self, rows: int) -> Batch:
+        return Batch(self.raw(rows))
+
+    def batch(self, rows: int, raw: bool = False) -> Batch:
+        return Batch(self.raw(rows) if raw else self.content(rows), self.told(rows))
+
+    def sample(self, num: int = 3, *, seed: int = 1, told: Mapping[str, Any] | None = None, **options: Any) -> Tokens:
+        return self.system.generate(num, self.told(num) if told is None else told, seed=seed, decode=False, **options)
+
+    @torch.no_grad()
+    def watched(self, rows: int = 3, *, seed: int = 1, process: Any = None, **options: Any) -> tuple[Tokens, list[Any]]:
+        """A sample, and all that was asked on the way."""
+        system = self.system
+        net = Witness(system.net(rows, self.told(rows), **options))
+        tokens = generate(process or system.process, net, system.codec.space.blank(rows), rng=Rng.seeded(seed, rows))
+        return tokens, net.seen
+
+    @torch.no_grad()
+    def taught(self, ask: Callable[[Any], Any], rows: int, silent: bool = True) -> list[Any]:
+        """All that `ask` asks of a network that remembers nothing. silent: the answers need not be scored."""
+        system = self.system
+        net = Witness(system.network.open(system.conditioning.context(self.told(rows), rows)), silent)
+        ask(net)
+        return net.seen
+
+
+@functools.cache
+def made(name: str) -> Case:
+    return Case(name, shrunk(name))
+
+
+def _process(name: str) -> type | None:
+    spec = published(name).process
+    return None if spec is None else spec.make
+
+
+KINDS: dict[str, Callable[[str], bool]] = {
+    "any_case": lambda name: True,
+    "case": lambda name: _process(name) is not None,
+    "codec_case": lambda name: _process(name) is None,
+    "remembering": lambda name: _process(name) is not None and _process(name).memory == "kv",
+    "ordered": lambda name: _process(name) is Autoregress,
+    "blockwise": lambda name: _process(name) is Blocks,
+    "bijective": lambda name: _process(name) is Bijective,
+    "guided": lambda name: published(name).guidance is not None and bool(published(name).conditions),
+}
+"""Which recipes a contract is over, by the name of its argument."""
+
+
+def pytest_generate_tests(metafunc: Any) -> None:
+    for kind, holds in KINDS.items():
+        if kind in metafunc.fixturenames:
+            metafunc.parametrize(kind, [n for n in (*recipes.names(), *PROBES) if holds(n)], indirect=True)
+
+
+def _of(kind: str) -> Any:
+    @pytest.fixture(name=kind, scope="session")
+    def one(request: Any) -> Case:
+        return made(request.param)
+    return one
+
+
+for _kind in KINDS:
+    globals()[f"_{_kind}"] = _of(_kind)
