@@ -18,11 +18,11 @@ Modulate = Literal["zero", "single"]
 class PreNorm(Block):
     """x += gate mixer(mod(norm(x))), then cross-attention where there is one, then x += gate mlp(mod(norm(x))).
 
-    modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); None: plain pre-norm. affine: whether norms have weights (default: unless modulated).
+    modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); a Spec of such a map; None: plain pre-norm. affine: whether norms have weights (default: unless modulated).
     streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual.
     """
 
-    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None, modulate: Modulate | None = None,
+    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None, modulate: Modulate | Spec | None = None,
                  norm: Literal["layer", "rms"] = "layer", eps: float = 1e-6, affine: bool | None = None, bias: bool = True, dropout: float = 0.0, streams: int = 1):
         super().__init__()
         affine = modulate is None if affine is None else affine
@@ -33,11 +33,11 @@ class PreNorm(Block):
         self.cross = cross.build(width=width) if cross else None
         self.norm_cross = make() if cross and modulate is None else None      # PixArt: modulated blocks cross-attend to the bare stream
         chunks = 6 if mlp else 3
-        if modulate not in (None, "zero", "single"):
-            raise BadArgument(f"modulate is 'zero', 'single' or None, not {modulate!r}")
+        if modulate not in (None, "zero", "single") and not isinstance(modulate, Spec):
+            raise BadArgument(f"modulate is 'zero', 'single', a Spec or None, not {modulate!r}")
         self.modulate = modulate
-        part = {"zero": AdaLN, "single": SharedAdaLN}.get(modulate or "")
-        self.modulation = nn.ModuleList(part(width, chunks) for _ in range(streams)) if part else None
+        part = modulate if isinstance(modulate, Spec) else {"zero": Spec(AdaLN), "single": Spec(SharedAdaLN)}.get(modulate or "")
+        self.modulation = nn.ModuleList(part.build(width=width, chunks=chunks) for _ in range(streams)) if part else None
         self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def _chunks(self, env: Env, length: int) -> list[Tensor]:
@@ -46,8 +46,8 @@ class PreNorm(Block):
         each = [m(env.modulation) for m in self.modulation or ()]
         if len(each) == 1 or env.prefix == 0:
             return list(each[0])
-        spread = lambda x, n: x.expand(-1, n, -1) if x.shape[1] == 1 else x[:, -n:]  # noqa: E731
-        return [torch.cat([spread(p, env.prefix), spread(s, length - env.prefix)], 1) for s, p in zip(*each, strict=True)]
+        spread = lambda x, first, last: x.expand(-1, last - first, -1) if x.shape[1] == 1 else x[:, first:last]  # noqa: E731
+        return [torch.cat([spread(p, 0, env.prefix), spread(s, env.prefix, length)], 1) for s, p in zip(*each, strict=True)]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if self.modulation is None:

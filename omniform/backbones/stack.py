@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import BadArgument
+from ..core.errors import BadArgument, PatternUnsupported
 from ..core.net import Block, Env
 from ..core.query import visible
 from ..core.spec import Spec
@@ -21,11 +21,12 @@ class Stack(Block):
 
     final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights) or None. rotary: Spec of positions.Rotary. skips: long skips from the first
     half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks (adaLN-single), for blocks that modulate "single".
+    told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's and EBT's code).
     taps: "block.3" is the stream after the fourth block.
     """
 
     def __init__(self, width: int, depth: int, block: Spec, space: Space | None = None, final: Literal["layer", "rms", "adaln"] | None = "layer",
-                 rotary: Spec | None = None, skips: bool = False, shared: bool = False, eps: float = 1e-6):
+                 rotary: Spec | None = None, skips: bool = False, shared: bool = False, eps: float = 1e-6, told: int | None = None, constant: bool = False):
         super().__init__()
         self.blocks = nn.ModuleList(block.build(width=width) for _ in range(depth))
         if rotary is not None and space is None:
@@ -35,9 +36,12 @@ class Stack(Block):
         self.skips = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(depth // 2)) if skips else None
         self.modulated = final == "adaln"
         self.final = None if final is None else norm("layer" if self.modulated else final, width, affine=not self.modulated, eps=eps)
-        self.final_mod = AdaLN(width, 2) if self.modulated else None
+        self.final_mod = AdaLN(width, 2, told=told) if self.modulated else None
+        self.constant = nn.Parameter(torch.randn(told or width) * 0.02) if constant else None
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
+        if self.constant is not None and env.modulation is None:
+            env = replace(env, modulation=self.constant.expand(x.shape[0], 1, -1))
         last = env.modulation
         if self.rotary is not None:
             env.rotation = self.rotary(env.coord)
@@ -90,32 +94,39 @@ class EncodeKnown(Block):
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if env.record is not None:
             raise BadArgument("EncodeKnown cannot remember: what it reads changes from question to question; use a process that asks afresh (Masked)")
+        if env.prefix > 1:
+            raise BadArgument(f"EncodeKnown takes a condition of one token before the sequence, not of {env.prefix}")
+        if env.pattern != "full" and bool((env.turn[:, env.prefix:] != env.turn[:, -1:]).any() | env.lane.any()):
+            raise PatternUnsupported("EncodeKnown answers one turn in one lane, everything at once; this process asks for more. Use a Stack")
         if env.prefix:
             x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, env.prefix:]], 1)
         front = self.buffer if env.prefix else 0
-        known = torch.cat([torch.ones_like(env.known[:, :1]).expand(-1, front), env.known[:, env.prefix:]], 1)
+        ahead = lambda y, one: torch.cat([one.expand(y.shape[0], front, *y.shape[2:]), y[:, env.prefix:]], 1)  # noqa: E731
+        real = ahead(env.doc >= 0, torch.ones_like(env.known[:1, :1]))
+        known = ahead(env.known, torch.ones_like(env.known[:1, :1])) & real
+        coord = ahead(env.coord, torch.zeros_like(env.coord[:1, :1]))
         x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
         count = known.sum(1)
         keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
         inside = torch.arange(keep.shape[1], device=count.device) < count[:, None]
-        y = self.encoder(x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1])), self._env(env, inside, bool(inside.all()), front))
+        spread = lambda y: keep[..., None].expand(-1, -1, y.shape[-1])  # noqa: E731
+        y = self.encoder(x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front))
         y = self.enter(y)
         z = self.mask.to(y.dtype).expand(x.shape[0], x.shape[1], -1).scatter(
             1, torch.where(inside, keep, keep[:, :1])[..., None].expand(-1, -1, x.shape[-1]), torch.where(inside[..., None], y, y[:, :1]))
+        z = torch.where(known[..., None], z, self.mask.to(y.dtype))         # a row that knows nothing has written something to its first place
         z = self._placed(z, env, self.decode_places, self.buffer_places[1])
-        everything = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
-        z = self.decoder(z, self._env(env, everything, True, front))
+        z = self.decoder(z, self._env(env, real, coord, front))
         if env.prefix:
             z = torch.cat([z[:, :1].expand(-1, env.prefix, -1), z[:, front:]], 1)
         for part in self.last_places or ():
             z = torch.cat([z[:, : env.prefix], z[:, env.prefix:] + part(env.coord[:, env.prefix:])], 1)
         return z
 
-    def _env(self, env: Env, inside: Tensor, whole: bool, front: int) -> Env:
+    def _env(self, env: Env, inside: Tensor, coord: Tensor, front: int) -> Env:
         """What the half consults: full attention among the places inside."""
-        rows, length = inside.shape
+        whole = bool(inside.all())
         doc = torch.where(inside, 0, -1)
         zero = torch.zeros_like(doc)
-        coord = env.coord.new_zeros(rows, length, env.coord.shape[-1])
         mask = None if whole else visible(zero, zero, doc)[:, None]
         return replace(env, coord=coord, kind=zero, turn=zero, lane=zero, doc=doc, known=inside, pattern="full" if whole else "any", mask=mask, prefix=front)

@@ -47,7 +47,8 @@ class Sampling:
         if self.top_p < 1:
             ranked, order = logits.sort(-1, descending=True)
             share = ranked.softmax(-1)
-            over = share.cumsum(-1) - share >= self.top_p           # the token that crosses the line stays
+            over = share.cumsum(-1) - share >= self.top_p           # the token that crosses the line stays, and the first always
+            over[..., 0] = False
             logits = logits.masked_fill(torch.zeros_like(over).scatter(-1, order, over), -torch.inf)
         if self.min_p > 0:
             share = logits.softmax(-1)

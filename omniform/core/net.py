@@ -74,6 +74,13 @@ class KV:
         self.value[:, :, used:end] = v
         return self.key[:, :, :end], self.value[:, :, :end]
 
+    def before(self, k: Tensor, v: Tensor, used: int) -> tuple[Tensor, Tensor]:
+        """The first `used` and then k, v, in tensors of their own: nothing is written, so derivatives go through k and v."""
+        if not used:
+            return k, v
+        assert self.key is not None and self.value is not None
+        return torch.cat([self.key[:, :, :used], k], 2), torch.cat([self.value[:, :, :used], v], 2)
+
     def rows(self, index: Tensor) -> KV:
         """A copy of some rows."""
         copy = KV(self.capacity)

@@ -25,6 +25,10 @@ class State:
     progress: Tensor                # (B,) float
     done: Tensor                    # (B,) bool
 
+    def spoken(self) -> Tensor:
+        """(B, L) bool: which places say something already; all of them, where a process moves everything at once."""
+        return torch.ones_like(self.tokens.doc, dtype=torch.bool)
+
 
 S = TypeVar("S", bound=State)
 
@@ -70,8 +74,11 @@ class Process(nn.Module, ABC, Generic[S]):
         """The same family with other settings (steps, sampling...), its parameters shared."""
         other = copy.copy(self)
         for name, value in changes.items():
+            if name in self._modules:
+                other._modules = {**other._modules, name: value}        # the process inside
+                continue
             if name.startswith("_") or name not in self.__dict__:
-                settings = [n for n in self.__dict__ if not n.startswith("_") and n != "training"]
+                settings = [n for n in (*self.__dict__, *self._modules) if not n.startswith("_") and n != "training"]
                 raise BadArgument(f"{type(self).__name__} has no setting {name!r}; {nearest(name, settings)}")
             other.__dict__[name] = value
         return other

@@ -95,8 +95,8 @@ class Rng:
         return _mixed(keys[:, None] + (count + 1) * _GOLDEN).reshape(tuple(shape))
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
-        """float32 in (0, 1): 24 bits, centred, so that neither end is reached."""
-        return (((self.integers64(shape) >> 40) & 0xFFFFFF).to(torch.float32) + 0.5) * (1 / (1 << 24))
+        """float32 in (0, 1): 23 bits, centred, so that neither end is reached (with 24, the last centre would round to 1)."""
+        return (((self.integers64(shape) >> 41) & 0x7FFFFF).to(torch.float32) + 0.5) * (1 / (1 << 23))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """float32 standard normal, by the inverse of its distribution function in float64 (32 bits, so tails reach 6.3)."""
@@ -104,8 +104,8 @@ class Rng:
         return torch.special.ndtri(u).to(torch.float32)
 
     def gumbel(self, shape: Sequence[int]) -> Tensor:
-        """float32 standard Gumbel, from 53 bits: float32 uniforms would cut its tail and cool the sampler (Zheng et al. 2024, arXiv:2409.02908)."""
-        u = (((self.integers64(shape) >> 11) & 0x1FFFFFFFFFFFFF).to(torch.float64) + 0.5) * (1 / (1 << 53))
+        """float32 standard Gumbel, from 52 bits: float32 uniforms would cut its tail and cool the sampler (Zheng et al. 2024, arXiv:2409.02908)."""
+        u = (((self.integers64(shape) >> 12) & 0xFFFFFFFFFFFFF).to(torch.float64) + 0.5) * (1 / (1 << 52))
         return (-torch.log(-torch.log(u))).to(torch.float32)
 
     def integers(self, high: int, shape: Sequence[int]) -> Tensor:

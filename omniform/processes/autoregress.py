@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core.distribution import Sampling
-from ..core.errors import OrderError
+from ..core.errors import Intractable, OrderError
 from ..core.net import Net
 from ..core.order import Order
 from ..core.process import Losses, Process, State, begun, dues_of
@@ -28,6 +28,10 @@ class Growing(State):
     spans: tuple[slice | Tensor, ...]
     given: Tensor | None
     next: int
+
+    def spoken(self) -> Tensor:
+        """Those of the turns that have been."""
+        return self.turn < self.next
 
 
 class Autoregress(Process[Growing]):
@@ -52,11 +56,13 @@ class Autoregress(Process[Growing]):
         lane = here.new_zeros(1, here.shape[1]).expand(here.shape[0], -1)
         return Query(tokens=fed, known=known, turn=here, lane=lane, progress=progress, aim=taken(tokens.coord, places) if self.aim else None, pattern=pattern)
 
-    def _nll(self, net: Net, tokens: Tokens, rng: Rng) -> tuple[Tensor, Any]:
+    def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
         turn = self.order.turns(tokens.coord, rng=rng.split("order"))
         plan = self.feed.plan(tokens, turn, self.order)
         query = self._query(tokens, turn, plan, slice(None), torch.zeros(tokens.batch, device=turn.device), self.order.pattern)
         answer = net(query)
+        if exact and not answer.distribution.exact:
+            raise Intractable(f"{type(answer.distribution).__name__} has no likelihood, so an autoregressive model of it has none; compare it by samples")
         return answer.distribution.nll(tokens, rng=rng.split("nll")) * tokens.real, answer
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
@@ -65,7 +71,7 @@ class Autoregress(Process[Growing]):
         return Losses({"main": nll.sum(), **dues_of(answer.dues, count)}, count)
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
-        return self._nll(net, tokens, rng)[0].sum(-1)
+        return self._nll(net, tokens, rng, exact=True)[0].sum(-1)
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Growing:
         turn = self.order.turns(blank.coord, rng=rng.split("order"))

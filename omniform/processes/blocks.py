@@ -28,6 +28,10 @@ class Paving(State):
     given: Tensor | None
     next: int
 
+    def spoken(self) -> Tensor:
+        """Those of the finished blocks."""
+        return self.turn < self.next
+
 
 def recorded(tokens: Tokens, turn: Tensor, progress: Tensor, timed: bool) -> Query:
     """Clean tokens as the record: after their own questions (turn 2 r + 1), public, at time 1."""
@@ -95,7 +99,7 @@ class Blocks(Process[Paving]):
             raise BadArgument(f"{type(self.inner).__name__} remembers and cannot stand inside Blocks; use Masked, Flow or Energy")
         self.likelihood = self.inner.likelihood     # type: ignore[misc]
         self.second_order = self.inner.second_order     # type: ignore[misc]
-        self.sampling = Sampling()
+        self.sampling: Sampling = getattr(self.inner, "sampling", Sampling())
 
     def _recorded(self, net: Net, tokens: Tokens, rng: Rng) -> Recorded:
         return Recorded(net, tokens, self.order.turns(tokens.coord, rng=rng.split("order")))

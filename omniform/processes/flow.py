@@ -137,7 +137,8 @@ class Flow(Process[Denoising]):
             return state.tokens
         now = torch.tensor(t, dtype=torch.float64, device=state.tokens.doc.device)
         assert state.wanted is not None and state.noise is not None
-        return replace(state.tokens, vec=torch.where(state.given[..., None], self.path.mixed(state.wanted, state.noise, now), state.tokens.vec))
+        said = state.wanted if t >= 1 else self.path.mixed(state.wanted, state.noise, now)      # a path may end at b(1) = 6e-17
+        return replace(state.tokens, vec=torch.where(state.given[..., None], said, state.tokens.vec))
 
     def step(self, net: Net, state: Denoising, *, rng: Rng) -> Denoising:
         times = grid(self.grid, self.steps, shift=self.shift, first=self.first)
@@ -172,7 +173,7 @@ class DiscreteFlow(Process[Denoising]):
         super().__init__()
         if not space.vocab:
             raise BadArgument("a discrete flow needs codes; for continuous tokens use Flow")
-        self.steps, self.vocab = steps, space.vocab[0]
+        self.steps, self.vocab, self.times = steps, space.vocab[0], "uniform"
         self.sampling = sampling or Sampling()
 
     def _ask(self, net: Net, tokens: Tokens, t: Tensor, progress: Tensor) -> Any:

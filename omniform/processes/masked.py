@@ -37,6 +37,10 @@ class Unmasking(State):
     step: int
     answer: Answer | None = None
 
+    def spoken(self) -> Tensor:
+        """What is shown."""
+        return self.known
+
 
 def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None = None) -> Query:
     """The full question: every place at once, one with the prefix."""
@@ -121,7 +125,7 @@ class Masked(Process[Unmasking]):
             sub = rng.split("bound").split(draw)
             u = (sub.split("size").uniform(tuple(length.shape)).to(real.device) + draw) / draws
             size = torch.minimum((u * length).floor() + 1, length.clamp(min=1))
-            key = sub.split("which").uniform(real.shape).to(real.device) + runs
+            key = sub.split("which").uniform(real.shape).to(real.device).double() + runs     # float32 would round some keys into the next run
             rank = key.masked_fill(~real, torch.inf).argsort(-1).argsort(-1) - before[:, runs]
             hide = (rank < size[:, runs]) & real
             distribution = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=real.device))).distribution

@@ -73,13 +73,13 @@ class Network(nn.Module):
                 module.plain = True
 
     def modulation(self, query: Query, context: Context, front: int) -> Tensor | None:
-        """(B, 1 or front + L, D): time and pooled conditions. The prefix before per-token times is clean (time 1)."""
+        """(B, 1 or front + L, D): time and pooled conditions. A prefix is clean (time 1), unless the question is one with it."""
         told = None if context.modulate is None else context.modulate[:, None]
         if query.time is None or self.time is None:
             return told
         time = query.time
-        if front and time.shape[1] > 1:
-            time = torch.cat([time.new_ones(time.shape[0], front), time], 1)
+        if front and (time.shape[1] > 1 or not bool((one_row(query.turn) == PRELUDE).all())):
+            time = torch.cat([time.new_ones(time.shape[0], front), time.expand(-1, query.tokens.length)], 1)
         embedded = self.time(time)
         return embedded if told is None else embedded + told
 
@@ -90,6 +90,8 @@ class Session:
     def __init__(self, network: Network, context: Context, policy: MemoryPolicy, taps: frozenset[str]):
         if policy not in ("nothing", "recall", "kv"):
             raise BadArgument(f"a session remembers 'nothing', by 'recall' or by 'kv', not {policy!r}")
+        if context.prefix is not None and context.joint is not None:
+            raise BadArgument('conditions are placed "prefix" or "joint", not some so and some so: both stand before the sequence')
         self.network, self.context, self.policy, self.taps = network, context, policy, taps
         self.records: dict[str, Record] = {}
         self.recalled: dict[str, Query] = {}
@@ -155,6 +157,7 @@ class Session:
         h = tower.backbone(x, env)
         if record is not None and remember:
             record.extend(turn, lane, doc)
+            record.intact = record.intact and (doc.stride(0) == 0 or bool((doc >= 0).all()))
         cut = (lambda y: y[:, front:]) if front else (lambda y: y)
         return Answer(tower.head(cut(h)), {k: cut(v) for k, v in env.taps.items()}, env.dues)
 
@@ -162,8 +165,9 @@ class Session:
         """The kernel's pattern and mask: a promise where it holds, else the dense rule."""
         used = 0 if record is None else record.used
         intact = record is None or record.intact
-        plain_prefix = prefix is None or (prefix.doc.shape[1] == 1 and query.pattern == "causal") or (query.pattern == "full" and bool((prefix.doc >= 0).all()))
-        if intact and plain_prefix:
+        plain = prefix is None or (bool((prefix.doc >= 0).all()) and (
+            prefix.doc.shape[1] == 1 if query.pattern == "causal" else bool((one_row(query.turn) == PRELUDE).all())))
+        if intact and plain:
             if query.pattern == "full" or (query.pattern == "causal" and query.tokens.length == 1 and prefix is None):
                 return "full", None
             if query.pattern == "causal" and not used:
@@ -185,7 +189,8 @@ class Session:
         env = Env(coord=query.tokens.coord.new_zeros(rows, length, query.tokens.coord.shape[2]), kind=zero, turn=turn, lane=zero, doc=prefix.doc,
                   known=torch.ones_like(zero, dtype=torch.bool), modulation=modulation, context=self.context, record=record, remember=True,
                   progress=query.progress, pattern="full" if whole else "any", mask=mask, prefix=length, wanted=frozenset())
-        tower.backbone(prefix.tokens, env)
+        with torch.no_grad():                           # what is remembered is not differentiated through
+            tower.backbone(prefix.tokens, env)
         record.extend(turn, zero, prefix.doc)
         record.prefixed, record.intact = True, record.intact and whole
 

@@ -95,8 +95,9 @@ class System(nn.Module):
         finally:
             self.train(training)
 
-    def net(self, batch: int, condition: Mapping[str, Any] | None = None, *, scale: float | None = None, memory: MemoryPolicy | None = None) -> Net:
-        """A conversation for generation: one session a term of guidance. scale None: the recipe's."""
+    def net(self, batch: int, condition: Mapping[str, Any] | None = None, *, scale: float | None = None, memory: MemoryPolicy | None = None,
+            wrap: Callable[[Net], Net] | None = None) -> Net:
+        """A conversation for generation: one session a term of guidance. scale None: the recipe's. wrap: put around each session (Counted)."""
         condition = condition or {}
         guidance = self.guidance
         if scale is not None and guidance is not None:
@@ -107,12 +108,14 @@ class System(nn.Module):
         terms: Sequence[Term] = guidance.terms() if told and guidance is not None else (Term(lambda p: torch.ones_like(p)),)
         policy = memory or self.process.memory
         nets: list[Net] = [self.network.open(self.conditioning.context(condition, batch, keep=term.keep), memory=policy) for term in terms]
+        nets = nets if wrap is None else [wrap(net) for net in nets]
         return nets[0] if len(nets) == 1 else Guided(nets, terms)
 
     @torch.no_grad()
     def generate(self, num: int = 1, condition: Mapping[str, Any] | None = None, *, seed: int = 0, rows: Sequence[int] | None = None, scale: float | None = None,
                  sampling: Sampling | None = None, steps: int | None = None, given: tuple[Any, Tensor] | None = None, length: int | None = None,
-                 memory: MemoryPolicy | None = None, watch: Callable[[State], None] | None = None, decode: bool = True) -> Any:
+                 memory: MemoryPolicy | None = None, watch: Callable[[State], None] | None = None, decode: bool = True,
+                 wrap: Callable[[Net], Net] | None = None) -> Any:
         """`num` examples (or their tokens, where not decode).
 
         condition: name -> one value, or one a row. rows: which rows of the seed's stream (row i is the same in every batch). given: (data, keep) with keep (B, L) or (L,)
@@ -135,7 +138,7 @@ class System(nn.Module):
         training = self.training
         self.eval()
         try:
-            tokens = generate(process, self.net(num, condition, scale=scale, memory=memory), blank, rng=rng, given=known, watch=watch)
+            tokens = generate(process, self.net(num, condition, scale=scale, memory=memory, wrap=wrap), blank, rng=rng, given=known, watch=watch)
             return self.codec.decode(tokens) if decode else tokens
         finally:
             self.train(training)

@@ -133,11 +133,12 @@ def generated(system: System, num: int, condition: Mapping[str, Any], *, seed: i
     return torch.cat(pieces) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
 
 
-def judge(data: Dataset | str | Path, *, steps: int = JUDGE_STEPS, seed: int = 0, progress: bool | None = None) -> Classifier:
+def judge(data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None) -> Classifier:
     """The classifier of a data set's labels, trained once and kept in the cache; fixed random features where there are no labels."""
     dataset = opened(data)
     if not dataset.classes:
         return features.random_features(dataset.shape, seed=seed)
+    steps = steps or JUDGE_STEPS
     first = dataset.train.batch(range(min(64, len(dataset.train)))).data
     told = repr((dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)).encode()
     place = cache_dir() / "judges" / f"{hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]}"

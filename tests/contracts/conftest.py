@@ -26,7 +26,7 @@ from omniform.codecs.patch import Patches
 from omniform.conditions.conditioning import ClassLabel
 from omniform.conditions.guidance import ClassifierFree
 from omniform.core.batch import Batch
-from omniform.core.order import Along, BlocksOf, Raster, Shuffle, Together
+from omniform.core.order import Along, BlocksOf, Raster, Shuffle
 from omniform.core.process import generate
 from omniform.core.query import Answer
 from omniform.core.rng import Rng
@@ -53,11 +53,11 @@ from omniform.system.network import Network, Tower
 from omniform.system.recipe import Recipe, Source
 
 def _probe(name: str, codec: Spec, shape: tuple[int, ...], process: Spec, head: Spec, *, place: str | None = "modulate", mixer: Mapping[str, Any] | None = None,
-           block: Mapping[str, Any] | None = None, stack: Mapping[str, Any] | None = None, embed: Mapping[str, Any] | None = None, **network: Any) -> Recipe:
+           block: Mapping[str, Any] | None = None, stack: Mapping[str, Any] | None = None, embed: Mapping[str, Any] | None = None, ungraded: Mapping[str, str] | None = None, **network: Any) -> Recipe:
     heads = {"heads": 4, **(mixer or {})}
     inner = Spec(PreNorm, {"mixer": Spec(Attention, heads), "mlp": Spec(Mlp), **(block or {})})
     return Recipe(
-        name=name, title="A probe of the engine (2025)", family="probe", modality="text" if len(shape) == 1 else "image", source=(Source(None, "Ours (2025)"),),
+        name=name, title="A probe of the engine (2025)", family="probe", modality="text" if len(shape) == 1 else "image", source=(Source(None, "Ours (2025)"),), ungraded=ungraded or {},
         codec=codec, shape=shape, process=process, conditions={} if place is None else {"label": (Spec(ClassLabel, {"classes": 5}), place)},
         guidance=None if place is None else Spec(ClassifierFree, {"scale": 2.0}),
         network=Spec(Network, {"width": 32, "embed": Spec(Embed, embed or {"positions": (Spec(LearnedPositions),)}),
@@ -70,6 +70,10 @@ ZERO, TIME = {"modulate": "zero"}, Spec(TimeEmbedding)
 FLOW = Spec(Flow, {"path": Spec(Linear), "solver": Spec(Heun), "steps": 3})
 RASTER = {"order": Spec(Raster), "feed": Spec(Shift)}
 CLIP = (3, 1, 16, 16)
+_LAST = "network.towers.main.backbone.blocks.1."
+UNREAD = {_LAST + n: "nobody reads the prefix after the last block" for n in ("mixer.out.each.1.", "mlp.feed.each.1.")}
+UNREAD_NORM = {**UNREAD, _LAST + "mixer.norm.q.1.": "nor do its queries"}
+FLAT = {"network.towers.main.backbone.final.bias": "a constant has no slope"}
 _PROBES = (
     _probe("probe-mdlm", IDS, (16,), Spec(Masked, {"steps": 5, "schedule": "linear", "choose": "independent", "weight": "bound"}), Spec(CategoricalHead), place=None,
            embed={}, stack={"rotary": Spec(Rotary, {"head_width": 8})}),
@@ -77,8 +81,8 @@ _PROBES = (
         "steps": 4, "schedule": "linear", "choose": "independent", "weight": "bound", "run": 4})}), Spec(CategoricalHead), place="prefix"),
     _probe("probe-next-frame", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), block=ZERO, time=TIME, embed=SEEN),
     _probe("probe-joint-frames", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), place="joint",
-           block={**ZERO, "streams": 2}, time=TIME, embed=SEEN, mixer={"qk_norm": "rms"}),
-    _probe("probe-mmdit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="joint", block={**ZERO, "streams": 2, "norm": "rms"}, time=TIME, embed=SEEN),
+           block={**ZERO, "streams": 2}, time=TIME, embed=SEEN, mixer={"qk_norm": "rms"}, ungraded=UNREAD_NORM),
+    _probe("probe-mmdit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="joint", block={**ZERO, "streams": 2, "norm": "rms"}, time=TIME, embed=SEEN, ungraded=UNREAD),
     _probe("probe-pixart", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="cross", block={"modulate": "single", "cross": Spec(CrossAttention, {"heads": 4})},
            stack={"shared": True, "final": "adaln"}, time=TIME, embed=SEEN),
     _probe("probe-u-vit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="prefix", stack={"skips": True}, block=ZERO, time=TIME, embed=SEEN),
@@ -88,7 +92,6 @@ _PROBES = (
            block={"mlp": Spec(Experts, {"num": 3, "top": 2, "mlp": Spec(Mlp, {"activation": "swiglu"}), "shared": 1})}),
     _probe("probe-random-order", IDS, (16,), Spec(Autoregress, {"order": Spec(Shuffle), "feed": Spec(Shift, {"own_place": True}), "aim": True}), Spec(CategoricalHead),
            place="prefix", embed={"positions": (Spec(LearnedPositions),), "aim": True}),
-    _probe("probe-one-turn", IDS, (16,), Spec(Autoregress, {"order": Spec(Together), "feed": Spec(Shift)}), Spec(CategoricalHead), place="prefix"),
     _probe("probe-reversed", IDS, (16,), Spec(Autoregress, {"order": Spec(Raster, {"reverse": True}), "feed": Spec(Shift)}), Spec(CategoricalHead), place="start"),
     _probe("probe-mixture", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(MixtureHead, {"components": 3, "floor": 1.0}), place="add", mixer={"slopes": True}),
     _probe("probe-causal-mar", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(DenoisedHead, {"hidden": 32, "depth": 1, "inner": Spec(Flow, {
@@ -98,9 +101,9 @@ _PROBES = (
     _probe("probe-discrete-flow", IDS, (16,), Spec(DiscreteFlow, {"steps": 5}), Spec(CategoricalHead), block=ZERO, time=TIME, embed=SEEN),
     _probe("probe-discrete-blocks", IDS, (16,), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(DiscreteFlow, {"steps": 3})}), Spec(CategoricalHead),
            block=ZERO, time=TIME, embed=SEEN),
-    _probe("probe-energy", PATCHES, (1, 16, 16), Spec(Energy, {"steps": 2, "rate": 1.0}), Spec(EnergyHead), embed=SEEN),
+    _probe("probe-energy", PATCHES, (1, 16, 16), Spec(Energy, {"steps": 2, "rate": 1.0}), Spec(EnergyHead), place="add", embed=SEEN, ungraded=FLAT),
     _probe("probe-energy-blocks", PATCHES, (1, 16, 16), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(Energy, {"steps": 2, "rate": 1.0})}),
-           Spec(EnergyHead), place="prefix", embed=SEEN, block={}),
+           Spec(EnergyHead), place="prefix", embed=SEEN, ungraded=FLAT),
     _probe("probe-prefixed-maps", PATCHES, (1, 16, 16), Spec(Bijective, {"maps": 2, "noise": 0.1}), Spec(AffineHead, {"bound": 1.0}), place="prefix", stages=2),
     _probe("probe-adversarial", PATCHES, (1, 16, 16), Spec(Adversarial), Spec(PointHead, {"small": 1.0}), embed=SEEN, block=ZERO, towers={"critic": Spec(Tower, {
         "width": 32, "embed": Spec(Embed, SEEN), "backbone": Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4}), "mlp": Spec(Mlp)})}),
@@ -183,19 +186,24 @@ class Silent:
     def nll(self, target: Any, *, rng: Any) -> torch.Tensor:
         return torch.zeros(self.like.shape[:2])
 
+    def at(self, places: slice) -> Any:
+        return self
+
 
 class Witness:
     """A net that writes down what was asked and answered."""
 
     def __init__(self, net: Any, silent: bool = False):
-        self.net, self.silent, self.seen = net, silent, []
+        self.net, self.silent, self.seen, self.events = net, silent, [], []
 
     def __call__(self, query: Any, *, remember: bool = False) -> Answer:
         answer = self.net(query, remember=remember)
         self.seen.append((query, remember, tensors(answer.distribution)))
+        self.events.append(self.seen[-1])
         return Answer(Silent(tensors(answer.distribution)[0]), answer.taps, answer.dues) if self.silent else answer
 
     def forget(self, turn: torch.Tensor) -> None:
+        self.events.append(turn)
         self.net.forget(turn)
 
     def fork(self, rows: torch.Tensor) -> Any:
@@ -282,12 +290,23 @@ class Case:
         return self.system.generate(num, self.told(num) if told is None else told, seed=seed, decode=False, **options)
 
     @torch.no_grad()
-    def watched(self, rows: int = 3, *, seed: int = 1, process: Any = None, **options: Any) -> tuple[Tokens, list[Any]]:
-        """A sample, and all that was asked on the way."""
+    def watched(self, rows: int = 3, *, seed: int = 1, process: Any = None, events: bool = False, **options: Any) -> tuple[Tokens, list[Any]]:
+        """A sample, and all that was asked on the way (events: and forgotten)."""
         system = self.system
         net = Witness(system.net(rows, self.told(rows), **options))
         tokens = generate(process or system.process, net, system.codec.space.blank(rows), rng=Rng.seeded(seed, rows))
-        return tokens, net.seen
+        return tokens, net.events if events else net.seen
+
+    @torch.no_grad()
+    def replayed(self, events: list[Any], rows: int, **options: Any) -> list[Any]:
+        """The same questions asked of another session: nothing that is drawn is fed back, so rounding does not grow."""
+        net = Witness(self.system.net(rows, self.told(rows), **options))
+        for event in events:
+            if isinstance(event, torch.Tensor):
+                net.forget(event)
+            else:
+                net(event[0], remember=event[1])
+        return net.seen
 
     @torch.no_grad()
     def taught(self, ask: Callable[[Any], Any], rows: int, silent: bool = True) -> list[Any]:

@@ -91,13 +91,13 @@ def test_every_parameter_gets_a_gradient(any_case):
 def test_cached_equals_recalled(remembering, scale):
     case = remembering
     options = {"scale": scale} if case.system.guidance is not None else {}
-    cached, seen = case.watched(2, memory="kv", **options)
-    recalled, asked_again = case.watched(2, memory="recall", **options)
-    assert len(seen) == len(asked_again) > 1 and any(remember for _, remember, _ in seen)
-    for (_, _, one), (_, _, other) in zip(seen, asked_again, strict=True):
+    _, events = case.watched(2, memory="kv", events=True, **options)
+    asked = [event for event in events if not isinstance(event, torch.Tensor)]
+    again = case.replayed(events, 2, memory="recall", **options)
+    assert len(asked) == len(again) > 1 and sum(remember for _, remember, _ in asked) > 1
+    for (_, _, one), (_, _, other) in zip(asked, again, strict=True):
         for x, y in zip(one, other, strict=True):
             case.near(x, y)
-    case.alike(cached, recalled)
 
 
 def answered(seen, turn):
@@ -198,6 +198,9 @@ def test_guidance_that_rises_acts(guided):
         steady, constant = case.watched()
     finally:
         system.guidance = mine
+    if len(rising) == 1:        # who asks once asks at the beginning, where a rising weight is that of no guidance
+        assert not case.differs(risen, flattened) and case.differs(risen, steady)
+        return
     progress = torch.stack([query.progress for query, _, _ in rising])
     assert float(progress.min()) >= 0 and 0 < float(progress.max()) <= 1
     for tokens, other in ((flattened, flat), (steady, constant)):
@@ -243,7 +246,10 @@ def test_given_may_differ_from_row_to_row(case):
 
 def test_what_is_given_is_heard(case):
     length = case.content(1).length
-    keep = torch.arange(length) < max(length // 2, 1)
+    first = torch.arange(length)
+    if hasattr(case.system.process, "order"):       # a prompt is what comes first in the order
+        first = case.system.process.order.turns(case.content(1).coord, rng=Rng.seeded(1, 1))[0]
+    keep = first < int(first.max() + 1) // 2
     one, other = (case.sample(3, given=(case.content(3, seed=s), keep)) for s in (4, 5))
     rest = (~keep)[None].expand(3, -1)
     assert case.differs(one, other, rest) and case.differs(one, case.sample(3), rest)
@@ -260,12 +266,8 @@ def test_scores_where_the_family_has_them(case):
         return
     nats = system.score(tokens, told)
     assert nats.shape == (3,) and bool(torch.isfinite(nats).all())
-    last = {k: v[2:] for k, v in told.items()}
-    if system.process.likelihood == "exact":
-        swapped = system.score(tokens.rows(torch.tensor([2, 1, 0])), {k: (v.flip(0) if isinstance(v, torch.Tensor) else v[::-1]) for k, v in told.items()}, seed=0)
-        if not getattr(system.process, "noise", 0):
-            case.near(swapped.flip(0), nats)
-            case.near(system.score(tokens.rows(torch.tensor([2])), last), nats[2:])
+    fewer = {k: v[:2] for k, v in told.items()}
+    case.near(system.score(tokens.rows(torch.tensor([0, 1])), fewer), nats[:2])
     assert not torch.allclose(nats, system.score(case.content(3, seed=8), told))
 
 

@@ -64,9 +64,13 @@ class Attention(Block):
         if env.record is not None and (env.remember or env.record.used):
             past = env.record.blocks
             used = env.record.used
-            if torch.is_grad_enabled() and k.requires_grad:
-                raise BadArgument("a session that remembers cannot be differentiated through; open it with memory='nothing', or ask under torch.no_grad()")
-            k, v = past.setdefault(self.name, KV(0)).write(k, v, used)
+            kept = past.setdefault(self.name, KV(0))
+            if not (torch.is_grad_enabled() and k.requires_grad):
+                k, v = kept.write(k, v, used)
+            elif not env.remember:
+                k, v = kept.before(k, v, used)      # an energy's slope: derivatives stop at what is remembered
+            else:
+                raise BadArgument("what is remembered cannot be differentiated through; open the session with memory='nothing', or ask under torch.no_grad()")
             if self.slopes is not None:
                 k_coord = past.setdefault(self.name + ".coord", KV(0)).write(env.coord[:, None], env.coord[:, None], used)[0][:, 0]
         mask, causal = env.mask, env.pattern == "causal"
@@ -121,6 +125,6 @@ class CrossAttention(Block):
             q, _ = self.norm(q, q, env)
         mask = (told.doc >= 0)[:, None, None, :]
         empty = ~mask.any(-1, keepdim=True)
-        y = attend(q, kept.key, kept.value, mask=mask | empty, causal=False, plain=self.plain)
+        y = attend(q, kept.key, kept.value, mask=mask | empty, causal=False, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
         return self.out(torch.where(empty, 0.0, y).transpose(1, 2).flatten(2))
 

@@ -12,18 +12,19 @@ from ...core.spec import Spec
 class Experts(Block):
     """Each token goes to its `top` best experts, weighted by the router's softmax (renormalised over the chosen ones where `renormalise`).
 
-    shared: experts that every token passes besides (arXiv:2401.06066). balance: weight of the load balance due num * sum(share * mean probability)
+    shared: experts that every token passes besides (arXiv:2401.06066), each a `shared_mlp` where that is said. balance: weight of the load balance due num * sum(share * mean probability)
     (Switch Transformer, arXiv:2101.03961, equations 4 to 6), which is 1 when the load is even. One expert equals the dense MLP.
     """
 
-    def __init__(self, width: int, num: int, mlp: Spec, top: int = 1, shared: int = 0, balance: float = 0.01, renormalise: bool = False):
+    def __init__(self, width: int, num: int, mlp: Spec, top: int = 1, shared: int = 0, balance: float = 0.01, renormalise: bool = False,
+                 shared_mlp: Spec | None = None):
         super().__init__()
         if not 1 <= top <= num:
             raise BadArgument(f"a token goes to 1 to {num} experts, not {top}")
         self.num, self.top, self.balance, self.renormalise = num, top, balance, renormalise
         self.router = nn.Linear(width, num, bias=False)
         self.experts = nn.ModuleList(mlp.build(width=width) for _ in range(num))
-        self.shared = nn.ModuleList(mlp.build(width=width) for _ in range(shared))
+        self.shared = nn.ModuleList((shared_mlp or mlp).build(width=width) for _ in range(shared))
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
@@ -33,7 +34,7 @@ class Experts(Block):
             weight = weight / weight.sum(-1, keepdim=True)
         y = torch.zeros_like(flat)
         for number, expert in enumerate(self.experts):
-            token, slot = (chosen == number).nonzero(as_tuple=True)
+            token, slot = self._sent(chosen, number)
             out = expert(flat[token][None], env)[0]
             y = y.index_add(0, token, out * weight[token, slot, None].to(out.dtype))
         if self.balance and self.training:
@@ -41,3 +42,10 @@ class Experts(Block):
             env.due("balance", self.balance * self.num * (load / load.sum() * share.mean(0)).sum())
         y = y.reshape(x.shape)
         return sum((e(x, env) for e in self.shared), y)
+
+    def _sent(self, chosen: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """Which tokens chose an expert, and as which of their choices. On the meta device nobody knows: an even share, so that costs can be counted."""
+        if not chosen.is_meta:
+            return (chosen == number).nonzero(as_tuple=True)  # type: ignore[return-value]
+        even = chosen.numel() * (number + 1) // self.num - chosen.numel() * number // self.num
+        return chosen.new_zeros(even), chosen.new_zeros(even)

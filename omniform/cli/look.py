@@ -1,0 +1,108 @@
+"""omniform systems, omniform show."""
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from omniform.cli.words import counted, json_option, say_json, table
+
+
+@click.command(short_help="List the recipes.")
+@click.option("--family", metavar="F", help="Only this family.")
+@click.option("--modality", metavar="M", help="Only image, text, video...")
+@json_option
+def systems(family: str | None, modality: str | None, as_json: bool) -> None:
+    """List the recipes: name, family, modality, sizes, source.
+
+    \b
+    omniform systems --modality text
+    """
+    from omniform.verbs.listing import systems as listed
+
+    rows = listed(family, modality)
+    if as_json:
+        return say_json(rows)
+    click.echo(table([(r["name"], r["family"], r["modality"], _few(r["sizes"]), _paper(r["sources"][0])) for r in rows], ("name", "family", "modality", "sizes", "source")))
+
+
+def _few(sizes: list[str]) -> str:
+    return ", ".join(sizes[:4]) + (f" + {len(sizes) - 4}" if len(sizes) > 4 else "")
+
+
+def _paper(source: dict[str, Any]) -> str:
+    return f"arXiv:{source['arxiv']}" if source["arxiv"] else source["title"]
+
+
+@click.command(short_help="Parameters, costs, published figures.")
+@click.argument("name")
+@click.option("--size", metavar="SIZE", help="tiny or a published one [default: the first published].")
+@click.option("--against", metavar="NAME", help="Show in what another recipe differs.")
+@json_option
+def show(name: str, size: str | None, against: str | None, as_json: bool) -> None:
+    """Describe a recipe: parameters, multiply-adds, tokens, published figures.
+
+    \b
+    omniform show dit --size XL/2
+    omniform show sit --against dit
+    """
+    from omniform import recipes
+
+    recipe = recipes.get(name)
+    if against is not None:
+        from omniform.core.spec import to_json
+
+        other = recipes.get(against)
+        if size is not None and size != "tiny" and size not in other.sizes:
+            raise click.UsageError(f"{against} has no size {size!r}; leave --size out to compare the first published ones")
+        found = recipe.sized(size).against(other.sized(size))
+        if as_json:
+            return say_json({path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()})
+        return click.echo(_differing(name, against, found))
+    from omniform.system.facts import described
+
+    answer = described(recipe, size)
+    if as_json:
+        return say_json(answer)
+    click.echo(_described(answer))
+
+
+def _differing(name: str, against: str, found: dict[str, tuple[Any, Any]]) -> str:
+    """Two lines a difference."""
+    if not found:
+        return f"{name} and {against} are the same"
+    wide = max(len(name), len(against))
+    return "\n".join(f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}" for path, (here, there) in found.items())
+
+
+def written(value: Any) -> str:
+    """A part as a person would write it: Flow(path=Linear, steps=25)."""
+    if hasattr(value, "make"):
+        inside = ", ".join(f"{k}={written(v)}" for k, v in value.args.items())
+        return f"{value.make.__name__}({inside})" if inside else value.make.__name__
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {written(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(written(v) for v in value) + ")"
+    return "-" if value is None else str(value)
+
+
+_LINES = (("parameters", "parameters"), ("active_parameters", "active parameters"), ("codec_parameters", "codec parameters"), ("tokens", "tokens"), ("steps", "steps"),
+          ("questions", "questions a sample"), ("multiply_adds_per_question", "multiply-adds a question"), ("multiply_adds_per_sample", "multiply-adds a sample"))
+
+
+def _described(answer: dict[str, Any]) -> str:
+    """The page of one recipe."""
+    lines = [f"{answer['title']} ({answer['name']}), {answer['family']}, {answer['modality']}"]
+    lines += [f"  {s['title']}" + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "") + (f", {s['at']}" if s.get("at") else "") for s in answer["sources"]]
+    lines += [f"sizes: {', '.join(answer['sizes'])}", "", f"at size {answer['size']}:"]
+    lines += [f"  {label:24}  {counted(answer[key]):>8}" + (f"  ({answer[key]:,})" if answer[key] >= 1000 else "") for key, label in _LINES if answer.get(key) is not None]
+    if answer["facts"]:
+        lines += ["", "published:"]
+        facts = [(f["size"], f["kind"].replace("_", " "), counted(f["published"]), counted(f["ours"]), "" if f["gap"] is None else f"{f['gap']:+.2%}", f["verdict"], f["of"])
+                 for f in answer["facts"]]
+        lines += ["  " + line for line in table(facts, ("size", "what", "published", "ours", "gap", "verdict", "printed in")).splitlines()]
+    else:
+        lines += ["", "no figures are recorded for it"]
+    return "\n".join(lines)
+

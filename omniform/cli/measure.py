@@ -1,0 +1,95 @@
+"""omniform score, evaluate, compare."""
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from omniform.cli.words import data_options, json_option, opened_data, say_json, seed_option, spelled, table
+
+_num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help)  # noqa: E731
+
+
+@click.command(short_help="Likelihood of held-out examples.")
+@click.argument("run")
+@data_options()
+@_num(None, "How many held-out examples [default: all].")
+@seed_option
+@json_option
+@click.pass_context
+def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool) -> None:
+    """Nats of held-out examples, where the family has a likelihood or a bound.
+
+    \b
+    omniform score runs/image-gpt --data glyphs -n 500
+    """
+    from omniform.verbs import load
+    from omniform.verbs import score as scored
+
+    system = load(run)
+    answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
+    if as_json:
+        return say_json(answer)
+    sign = "" if answer["kind"] == "exact" else "at most "
+    click.echo(f"{answer['recipe']} on {answer['examples']:,} held-out examples of {answer['data']}: {sign}{answer['nats']:.4f} nats each, "
+               f"{answer['nats_per_dimension']:.4f} nats a {answer['space']} ({answer['kind']})")
+
+
+@click.command(short_help="Generated pictures against real ones.")
+@click.argument("run")
+@data_options()
+@_num(1000, "How many pictures to generate [default: 1000].")
+@seed_option
+@json_option
+@click.pass_context
+def evaluate(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
+    """Compare generated pictures with real ones in a classifier's features.
+
+    The classifier is trained on the same data, once. Held-out real pictures are the floor, noise is the ceiling.
+
+    \b
+    omniform evaluate runs/dit --data glyphs -n 1000
+    """
+    from omniform.verbs import evaluate as evaluated
+    from omniform.verbs import load
+
+    system = load(run)
+    answer = evaluated(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
+    if as_json:
+        return say_json(answer)
+    rows = [(k.replace("_", " "), answer[k], answer["floor"][k], answer["ceiling"][k]) for k in answer["floor"]]
+    click.echo(table(rows, (f"{answer['samples']:,} pictures", answer["recipe"], "held-out real", "noise")))
+    click.echo(f"{answer['seconds_per_sample']:.3g} s a picture. {answer['judge']}")
+
+
+_COLUMNS = {"system": "system", "recipe": "recipe", "parameters": "parameters", "nats_per_dimension": "nats/dim", "kind": "kind", "frechet": "frechet", "kernel": "kernel",
+            "precision": "precision", "recall": "recall", "accuracy_on_conditions": "accuracy", "seconds_per_sample": "s/sample"}
+
+
+@click.command(short_help="Several systems side by side.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@data_options()
+@_num(500, "Examples scored and pictures drawn, each [default: 500].")
+@seed_option
+@json_option
+@click.pass_context
+def compare(context: click.Context, runs: tuple[str, ...], data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
+    """Put several systems side by side on the same data.
+
+    \b
+    omniform compare runs/dit runs/maskgit shipped:var --data glyphs
+    """
+    from omniform.verbs import compare as compared
+
+    rows = compared(runs, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
+    if as_json:
+        return say_json(rows)
+    click.echo(compared_table(rows))
+
+
+def compared_table(rows: list[dict[str, Any]]) -> str:
+    """The columns that some row has, and what a dimension is."""
+    columns = [c for c in _COLUMNS if any(c in row for row in rows)]
+    spaces = sorted({row["space"] for row in rows if row.get("space")})
+    said = table([[row.get(c) for c in columns] for row in rows], [_COLUMNS[c] for c in columns])
+    return said + (f"\na dimension is a {spelled(spaces)}; numbers of different spaces or codecs do not compare" if spaces else "")

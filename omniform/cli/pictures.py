@@ -1,0 +1,89 @@
+"""Generated pictures as files: one grid, a file each, or a moving grid."""
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omniform.core.errors import BadArgument
+
+SEEN = 56
+"""Pixels a side that small pictures are enlarged to in a grid, by whole numbers (ours)."""
+DELAY = 125
+"""Milliseconds a frame (ours)."""
+
+
+def writer(out: Path, modality: str) -> Callable[[Any], list[str]]:
+    """What writes (N, C, H, W) pictures or (N, T, C, H, W) clips to `out`; refuses a place that cannot be written before anything is drawn."""
+    kind = ".gif" if modality == "video" else ".png"
+    if out.suffix == kind:
+        if out.is_dir():
+            raise BadArgument(f"{out} is a folder; name a file or another folder")
+        return lambda pictures: [_one_file(out, _file(pictures, enlarge=True))]
+    if out.suffix:
+        raise click.UsageError(f"{modality} goes to a {kind} or a folder, not to a {out.suffix}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadArgument(f"{out} holds something already; choose a new or an empty folder")
+    return lambda pictures: _folder(out, [_file(p[None], enlarge=False) for p in pictures], kind)
+
+
+def _file(pictures: Any, *, enlarge: bool) -> bytes:
+    """A PNG, or a GIF of clips."""
+    from omniform.evaluation.page.pictures import as_array, png
+
+    if pictures.dim() == 4:
+        return png(_grid(as_array(pictures), enlarge))
+    from PIL import Image
+
+    frames = [Image.fromarray(_opaque(_grid(as_array(f), enlarge))) for f in pictures.unbind(1)]
+    target = io.BytesIO()
+    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], duration=DELAY, loop=0)
+    return target.getvalue()
+
+
+def _grid(array: Any, enlarge: bool) -> Any:
+    """(N, C, H, W) as one picture (H', W', C + 1), about square."""
+    from omniform.evaluation.page.pictures import sheet
+
+    zoom = max(1, SEEN // max(array.shape[2:])) if enlarge else 1
+    array = array.repeat(zoom, axis=2).repeat(zoom, axis=3)
+    return sheet(array, columns_of(len(array)), gap=2 if enlarge else 0)
+
+
+def columns_of(num: int) -> int:
+    """As many columns as rows, or a few more."""
+    return num if num <= 8 else max(8, round(num ** 0.5))
+
+
+def _opaque(pixels: Any) -> Any:
+    """(H, W, C + 1) on white, in colour."""
+    colours, cover = pixels[..., :-1], pixels[..., -1:]
+    return (colours * (cover > 0) + 255 * (cover == 0)).astype("uint8").repeat(3 // colours.shape[-1], axis=-1)
+
+
+def _one_file(out: Path, content: bytes) -> str:
+    from omniform.system.storage import write_file
+
+    write_file(out, content)
+    return str(out)
+
+
+def _folder(out: Path, contents: list[bytes], kind: str) -> list[str]:
+    """A file each, in a folder that appears whole."""
+    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
+    names = [f"{i:0{max(4, len(str(len(contents))))}}{kind}" for i in range(len(contents))]
+    try:
+        partial.mkdir(parents=True)
+        for name, content in zip(names, contents, strict=True):
+            (partial / name).write_bytes(content)
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return [str(out / name) for name in names]

@@ -1,0 +1,166 @@
+"""omniform sample: pictures to a file, text to the terminal."""
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import click
+
+from omniform.cli.words import json_option, pairs, say_json, seed_option
+
+FEW = 16
+"""Pictures where nothing is said (ours)."""
+
+
+@click.command(short_help="Generate with a trained system.")
+@click.argument("run")
+@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [default: one a label; 16; of text 1].")
+@click.option("--label", multiple=True, metavar="CLASS", help="Given in turn; may be repeated [default: all].")
+@click.option("--condition", multiple=True, metavar="KEY=VALUE", help="Anything else that the system is told.")
+@seed_option
+@click.option("--scale", type=float, metavar="X", help="Of guidance; 1 is none.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Of families that have steps.")
+@click.option("--length", type=click.IntRange(min=1), metavar="N", help="The most tokens of a text.")
+@click.option("--temperature", type=click.FloatRange(min=0), metavar="X", help="0 takes the likeliest.")
+@click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K likeliest codes.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
+@click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the likeliest.")
+@click.option("--prompt", metavar="TEXT", help="A text to go on with.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="PATH", help="A .png, .gif or folder [default: samples.png].")
+@json_option
+@click.pass_context
+def sample(context: click.Context, run: str, num: int | None, out: Path | None, as_json: bool, **how: Any) -> None:
+    """Generate with a trained system. RUN: its folder, or shipped:NAME.
+
+    \b
+    omniform sample runs/dit --label A --label B -n 8 --out letters.png
+    omniform sample runs/gpt --prompt "def " --temperature 0.8
+    """
+    from omniform.core.errors import BadArgument
+    from omniform.system.system import System
+    from omniform.verbs.building import load
+
+    system = load(run)
+    if not isinstance(system, System):
+        raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
+    if system.recipe.modality == "text":
+        if out is not None and out.suffix in (".png", ".gif"):
+            raise click.UsageError(f"text is not written to a {out.suffix}; name a .txt or leave --out out")
+        return _texts(system, num or 1, out, as_json, how)
+    if how["prompt"] is not None:
+        raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
+    from omniform.cli.pictures import writer
+
+    write = writer(out or Path("samples.gif" if system.recipe.modality == "video" else "samples.png"), system.recipe.modality)
+    labels, condition = _told(system, num, how)
+    num = num or (len(labels) if labels else FEW)
+    from omniform.verbs.measuring import generated
+
+    began = time.monotonic()
+    pictures = generated(system, num, _spread(condition, labels, num), seed=how["seed"], progress=context.obj["progress"], **_settings(system, how))
+    seconds = time.monotonic() - began
+    files = write(pictures)
+    said = [labels[i % len(labels)] for i in range(num)] if labels else None
+    if as_json:
+        return say_json({"run": run, "recipe": system.recipe.name, "num": num, "seed": how["seed"], "labels": said, "condition": condition, "seconds": seconds, "files": files})
+    what = f", labels {' '.join(dict.fromkeys(map(str, labels)))}" if labels else ""
+    click.echo(f"{files[0] if len(files) == 1 else Path(files[0]).parent}: {num} of {system.recipe.name}{what}, {seconds:.1f} s")
+
+
+def _told(system: Any, num: int | None, how: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Labels to be given in turn, and what is said to all rows; checked before anything is drawn."""
+    condition = pairs(how["condition"], "--condition", read=str)
+    labels: list[Any] = list(how["label"])
+    part = system.conditioning.parts["label"] if "label" in system.conditioning.parts else None
+    if labels and "label" in condition:
+        raise click.UsageError("say the label once: --label or --condition label=...")
+    if part is not None and not labels and "label" not in condition:
+        labels = list(part.names or map(str, range(part.classes)))
+        labels = labels[: num or len(labels)]
+    told = {**{k: [v] for k, v in condition.items()}, **({"label": labels} if labels else {})}
+    for name, value in told.items():
+        system.conditioning.context({name: value}, len(value))
+    return labels, condition
+
+
+def _spread(condition: dict[str, Any], labels: Sequence[Any], num: int) -> dict[str, list[Any]]:
+    """One value a row."""
+    spread = {k: [v] * num for k, v in condition.items()}
+    return {**spread, "label": [labels[i % len(labels)] for i in range(num)]} if labels else spread
+
+
+def _settings(system: Any, how: dict[str, Any]) -> dict[str, Any]:
+    """What `generate` is told beside the condition."""
+    from omniform.core.distribution import Sampling
+    from omniform.core.errors import BadArgument
+
+    drawn = {k: how[k] for k in ("temperature", "top_k", "top_p", "min_p") if how[k] is not None}
+    filters = [k for k in drawn if k != "temperature"]
+    if filters and not system.codec.space.vocab:
+        raise BadArgument(f"{system.recipe.name} draws continuous tokens, from which --{filters[0].replace('_', '-')} cannot choose; leave it out")
+    settings: dict[str, Any] = {k: how[k] for k in ("scale", "steps") if how[k] is not None}
+    if how["length"] is not None:
+        if not system.codec.space.open:
+            raise BadArgument(f"what {system.recipe.name} makes has one size; leave --length out")
+        settings["length"] = how["length"]
+    return {**settings, "sampling": Sampling(**drawn)} if drawn else settings
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str, Any]) -> None:
+    """Texts to the output stream; a single one of a causal family as it grows."""
+    labels, condition = _told(system, num, how)
+    settings = _settings(system, how)
+    if how["prompt"]:
+        settings["given"] = _prompted(system, how["prompt"])
+    causal = getattr(getattr(system.process, "order", None), "pattern", None) == "causal"
+    stream = Stream(system.codec) if num == 1 and causal and out is None and not as_json else None
+    began = time.monotonic()
+    texts = system.generate(num, _spread(condition, labels, num), seed=how["seed"], watch=stream, **settings)
+    if as_json:
+        return say_json({"recipe": system.recipe.name, "num": num, "seed": how["seed"], "seconds": time.monotonic() - began, "texts": texts})
+    if out is not None:
+        from omniform.system.storage import write_file
+
+        write_file(out, "\n\n".join(texts) + "\n")
+        return click.echo(f"{out}: {num} of {system.recipe.name}")
+    click.echo("\n\n".join(texts) if stream is None else stream.rest(texts[0]))
+
+
+def _prompted(system: Any, text: str) -> tuple[Any, Any]:
+    """The prompt as given tokens."""
+    import torch
+
+    from omniform.core.errors import CodecError
+
+    if not hasattr(system.codec, "prompt"):
+        raise CodecError(f"{type(system.codec).__name__} reads no text, so there is nothing to go on with; leave --prompt out")
+    tokens = system.codec.prompt([text])
+    room = system.codec.space.length
+    if len(system.codec.pieces_of(text)) >= room:
+        raise CodecError(f"the prompt has {len(system.codec.pieces_of(text))} tokens and {room} are all there is room for; shorten it")
+    return tokens, torch.ones(tokens.length, dtype=torch.bool)
+
+
+@final
+class Stream:
+    """Writes a text while it grows: called with each state."""
+
+    def __init__(self, codec: Any):
+        self.codec, self.written = codec, ""
+
+    def __call__(self, state: Any) -> None:
+        text = self.codec.decode(state.tokens.at(slice(0, int(state.at[0]))))[0].rstrip("\ufffd")     # half a character is not shown yet
+        if text.startswith(self.written):
+            click.echo(text[len(self.written):], nl=False)
+            sys.stdout.flush()
+            self.written = text
+
+    def rest(self, text: str) -> str:
+        """What was not written yet."""
+        return text[len(self.written):] if text.startswith(self.written) else "\n" + text

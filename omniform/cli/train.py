@@ -1,0 +1,119 @@
+"""omniform train: a run, and going on with one. out/run.json says what was asked for."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omniform.cli.words import data_options, opened_data, pairs
+
+ASKED = "run.json"
+
+
+@click.command(short_help="Train a system on data.")
+@click.argument("name", required=False)
+@data_options(required=False)
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: runs/NAME].")
+@click.option("--size", metavar="SIZE", default="tiny", help="tiny [default] or a published one (omniform show NAME).")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="How many steps [default: the recipe's].")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M", help="How long, in place of --steps.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Examples a step.")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Peak learning rate.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16: autocast.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of weights, order of data and draws [default: 0].")
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
+@click.option("--codec", metavar="FOLDER", help="A trained codec to use; else a fresh one learns first.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest.")
+@click.pass_context
+def train(context: click.Context, name: str | None, out: Path | None, resume: bool, **asked: Any) -> int:
+    """Train a system on data and leave a run in a folder.
+
+    \b
+    omniform train dit --data glyphs --minutes 5 --out runs/dit
+    omniform train image-gpt --data my/pictures --data-option size=32
+    omniform train --resume --out runs/dit
+    """
+    progress = context.obj["progress"]
+    if resume:
+        if out is None:
+            raise click.UsageError("--resume needs --out, the folder of the run to go on with")
+        _nothing_new(context, name)
+        system, data, how = _recorded(out)
+    else:
+        if name is None or asked["data"] is None:
+            raise click.UsageError(f"give {'a recipe (omniform systems lists them)' if name is None else 'the data, --data (omniform data list)'}, or --resume --out FOLDER")
+        out = out or Path("runs") / name
+        system, data, how = _begun(out, {"name": name, **asked})
+    return _run(system, data, out, how, resume=resume, progress=progress)
+
+
+def _nothing_new(context: click.Context, name: str | None) -> None:
+    """Refuses what a run that goes on would have to ignore."""
+    said = [p for p in ("data", "data_option", "size", "steps", "minutes", "batch", "lr", "precision", "seed", "changes", "codec")
+            if context.get_parameter_source(p) is click.core.ParameterSource.COMMANDLINE]
+    if name is not None or said:
+        raise click.UsageError(f"--resume goes on with what the run recorded; leave out {name or '--' + said[0].replace('_', '-').replace('changes', 'set')}")
+
+
+def _begun(out: Path, asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """What is asked for, checked as far as can be before a file is written; then the record of it."""
+    from omniform.core.errors import BadArgument
+    from omniform.system.storage import write_file
+    from omniform.training import checkpoints
+    from omniform.verbs.learning import planned
+
+    checkpoints.claim(out, resume=False)
+    if (out / ASKED).exists():
+        raise BadArgument(f"{out} holds a run already; write --resume to go on with it, or choose another place")
+    system, data, how = _understood(asked)
+    planned(system.recipe.training, **how)
+    write_file(out / ASKED, json.dumps(asked, indent=1) + "\n")
+    return system, data, how
+
+
+def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """What a run's folder says was asked for; of a run that was begun from Python, what its checkpoint says."""
+    from omniform.core.errors import CheckpointError
+    from omniform.training import checkpoints
+    from omniform.verbs.building import load, opened
+
+    if not out.is_dir():
+        raise CheckpointError(f"there is no run in {out} to go on with; write the --out of the run")
+    if (out / ASKED).is_file():
+        try:
+            asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
+            return _understood(asked)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{out / ASKED} is altered ({type(error).__name__}); go on from Python with of.train(..., resume=True)") from error
+    system = load(out)
+    plan, data = checkpoints.plan_of(out)
+    return system, opened(data), plan.json()
+
+
+def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """System, data and knobs of what was asked for."""
+    from omniform.verbs.building import build
+
+    said = pairs(asked["changes"], "--set")
+    knobs = {path.removeprefix("training."): value for path, value in said.items() if path.startswith("training.")}
+    changes = {path: value for path, value in said.items() if not path.startswith("training.")}
+    data = opened_data(asked["data"], asked["data_option"])
+    system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])
+    how = {**knobs, **{k: asked[k] for k in ("steps", "minutes", "batch", "lr", "precision", "seed") if asked[k] is not None}}
+    return system, data, how
+
+
+def _run(system: Any, data: Any, out: Path, how: dict[str, Any], *, resume: bool, progress: bool | None) -> int:
+    """The training, and a line on how it ended; 130 if it was interrupted."""
+    from omniform.verbs.learning import train as trained
+
+    run = trained(system, data, out=out, resume=resume, progress=progress, **how)
+    loss = f", loss {run.losses[0][1]:.4g} -> {run.losses[-1][1]:.4g}" if run.losses else ""
+    if run.stopped == "interrupted":
+        where = f"after step {run.steps}" if run.steps else "while its codec was learning"
+        click.echo(f"stopped {where}; omniform train --resume --out {out} goes on", err=True)
+        return 130
+    click.echo(f"{out}: {run.steps} steps in {run.seconds:.1f} s{loss}")
+    return 0
