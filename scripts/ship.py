@@ -18,7 +18,7 @@ from omniform import verbs
 from omniform.data import open_data
 
 CODECS = {"image-gpt": "vq", "maskgit": "vq", "dit": "kl", "mar": "kl", "tarflow": "kl", "var": "pyramid"}
-PLAN = {"kl": 2000, "vq": 2000, "pyramid": 2000, "image-gpt": 3000, "maskgit": 4000, "dit": 4000, "var": 2500, "mar": 4000, "tarflow": 4000}
+PLAN = {"kl": 2000, "vq": 2000, "pyramid": 2500, "image-gpt": 2000, "maskgit": 2200, "dit": 1800, "var": 1600, "mar": 2200, "tarflow": 2200}
 RUNS = Path("runs/ship")
 SHIPPED = Path(__file__).parent.parent / "omniform" / "shipped"
 
@@ -38,8 +38,8 @@ def shipped(name: str) -> None:
         before = json.loads((RUNS / codec / "ship.json").read_text())
         notes = {"command": f"OMP_NUM_THREADS=1 python scripts/ship.py {codec} {name}", "data": f"glyphs ({data.origin})", "seed": 0, **done,
                  "codec": {"recipe": codec, **before}, "training": {**system.recipe.training, "steps": PLAN[name], **knobs}, "torch": torch.__version__,
-                 "machine": f"{platform.machine()}, 1 thread, shared", "weights": "averaged (EMA), stored as bfloat16"}
-        verbs.save(verbs.load(out), SHIPPED / name, notes=notes, dtype=torch.bfloat16)
+                 "machine": f"{platform.machine()}, 1 thread, shared", "weights": "averaged (EMA), matrices stored as 8-bit integers with a scale a row"}
+        verbs.save(verbs.load(out), SHIPPED / name, notes=notes, compact=True)
 
 
 if __name__ == "__main__":

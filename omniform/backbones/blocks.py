@@ -18,11 +18,13 @@ Modulate = Literal["zero", "single"]
 class PreNorm(Block):
     """x += gate mixer(mod(norm(x))), then cross-attention where there is one, then x += gate mlp(mod(norm(x))).
 
-    modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); a Spec of such a map; None: plain pre-norm. affine: whether norms have weights (default: unless modulated).
+    modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); a Spec of such a map; None: plain pre-norm.
+    affine: whether norms have weights (default: unless modulated).
     streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual.
     """
 
-    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None, modulate: Modulate | Spec | None = None,
+    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None,
+                 modulate: Modulate | Spec | None = None,
                  norm: Literal["layer", "rms"] = "layer", eps: float = 1e-6, affine: bool | None = None, bias: bool = True, dropout: float = 0.0, streams: int = 1):
         super().__init__()
         affine = modulate is None if affine is None else affine

@@ -59,7 +59,8 @@ def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int
 class AdaLN(nn.Module):
     """Linear(SiLU(modulation)) cut into chunks, zero at the start (DiT's adaLN-Zero, arXiv:2212.09748, section 3.2).
 
-    told: how wide the modulation is, if not as wide as the stream (MDLM's code: 128). single: the linear map is the stack's (env-wide) and each block adds a learned offset (adaLN-single, PixArt-alpha, arXiv:2310.00426, section 2.3).
+    told: how wide the modulation is, if not as wide as the stream (MDLM's code: 128). In adaLN-single (PixArt-alpha, arXiv:2310.00426,
+    section 2.3) the map is the stack's and each block adds a learned offset (SharedAdaLN).
     """
 
     def __init__(self, width: int, chunks: int, zero: bool = True, told: int | None = None):

@@ -20,8 +20,8 @@ class Stack(Block):
     """depth blocks, with rotary positions made once for all, and a norm at the end.
 
     final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights) or None. rotary: Spec of positions.Rotary. skips: long skips from the first
-    half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks (adaLN-single), for blocks that modulate "single".
-    told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's and EBT's code).
+    half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks, which modulate "single".
+    told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's, EBT's code).
     taps: "block.3" is the stream after the fourth block.
     """
 

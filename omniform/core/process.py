@@ -29,6 +29,10 @@ class State:
         """(B, L) bool: which places say something already; all of them, where a process moves everything at once."""
         return torch.ones_like(self.tokens.doc, dtype=torch.bool)
 
+    def so_far(self) -> Tokens:
+        """What the sample would be if it stopped here."""
+        return self.tokens
+
 
 S = TypeVar("S", bound=State)
 

@@ -55,20 +55,15 @@ def _dotted(codec: Codec, tokens: Tokens, spoken: Tensor) -> str:
 @torch.no_grad()
 def film(system: System, condition: Mapping[str, Any], num: int, *, frames: int = 8, seed: int = 0, length: int | None = None) -> list[tuple[str, Any]]:
     """(caption, pictures (num, C, H, W) or one text) at `frames` moments from the first to the last."""
-    seen: list[tuple[float, Tokens, Tensor]] = []
+    seen: list[tuple[Tokens, Tensor]] = []
 
     def watch(state: State) -> None:
-        seen.append((float(state.progress.float().mean()), state.tokens, state.spoken()))
+        seen.append((state.so_far(), state.spoken()))
     system.generate(num, condition, seed=seed, watch=watch, decode=False, length=length)
-    if len(seen) > frames:
-        chosen = [round(i * (len(seen) - 1) / (frames - 1)) for i in range(frames)]
-        if len({id(seen[i][1]) for i in chosen}) < frames:      # some steps leave the tokens as they are (inside a map of a normalizing flow)
-            chosen = sorted(set(chosen))
-    else:
-        chosen = list(range(len(seen)))
+    chosen = range(len(seen)) if len(seen) <= frames else [round(i * (len(seen) - 1) / (frames - 1)) for i in range(frames)]
     strip: list[tuple[str, Any]] = []
     for i in chosen:
-        share, tokens, spoken = seen[i]
+        tokens, spoken = seen[i]
         picture = preview(system.codec, tokens, spoken)
         strip.append((f"step {i + 1} of {len(seen)}", picture[0] if isinstance(picture, list) else picture.float().cpu()))
     return strip

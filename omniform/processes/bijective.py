@@ -29,6 +29,14 @@ class Inverting(State):
     wanted: Tensor | None
     given: Tensor | None
 
+    def so_far(self) -> Tokens:
+        """The map's input where its inversion has come, its output where it has not."""
+        if not self.turn:
+            return self.tokens
+        done = torch.arange(self.tokens.length, device=self.out.device)[:, None] < self.turn
+        laid = Bijective.laid(self.tokens, self.map)
+        return Bijective.laid(replace(laid, vec=torch.where(done, self.out, laid.vec)), self.map)
+
 
 class Bijective(Process[Inverting]):
     """`maps` autoregressive affine maps, each asked of a tower of its own ("b0"...), the order turned round from map to map (TarFlow, arXiv:2412.06329).
@@ -61,7 +69,7 @@ class Bijective(Process[Inverting]):
         return Query(tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern)
 
     @staticmethod
-    def _laid(tokens: Tokens, number: int) -> Tokens:
+    def laid(tokens: Tokens, number: int) -> Tokens:
         """In the order of a map: odd ones are reversed."""
         if number % 2 == 0:
             return tokens
@@ -74,12 +82,12 @@ class Bijective(Process[Inverting]):
         dues: dict[str, Tensor] = {}
         zero = torch.zeros(tokens.batch, device=tokens.doc.device)
         for number in range(self.maps):
-            laid = self._laid(tokens, number)
+            laid = self.laid(tokens, number)
             answer = net(self._asked(laid, number, slice(None), zero, "causal"))
             affine: Any = answer.distribution
             z, each = affine.whiten(laid.vec.float())
             log_det = log_det + each.sum(-1)
-            tokens = self._laid(replace(laid, vec=z), number)
+            tokens = self.laid(replace(laid, vec=z), number)
             for name, due in answer.dues.items():
                 dues[name] = dues.get(name, 0) + due
         return tokens, log_det, dues
@@ -113,7 +121,7 @@ class Bijective(Process[Inverting]):
     def step(self, net: Net, state: Inverting, *, rng: Rng) -> Inverting:
         """One turn of one map."""
         number, turn, length = state.map, state.turn, state.tokens.length
-        z = self._laid(state.tokens, number)
+        z = self.laid(state.tokens, number)
         query = self._asked(replace(z, vec=state.out), number, slice(turn, turn + 1), state.progress, "full")
         affine: Any = net(query, remember=True).distribution
         here = affine.colour(z.vec[:, turn: turn + 1].float())
@@ -125,7 +133,7 @@ class Bijective(Process[Inverting]):
         state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * length)))
         if turn + 1 < length:
             return state
-        tokens = self._laid(replace(z, vec=out), number)
+        tokens = self.laid(replace(z, vec=out), number)
         state = replace(state, tokens=tokens, map=number - 1, turn=0, out=torch.zeros_like(out))
         if number:
             return state

@@ -105,7 +105,7 @@ class Flow(Process[Denoising]):
         s = (t + 1 / levels).clamp(max=1)[..., None].double()
         t = t[..., None].double()
         at, bt2, as_, bs2 = self.path.a(t), self.path.b(t) ** 2, self.path.a(s), self.path.b(s) ** 2
-        beta = (1 - (at / as_) ** 2).clamp(min=1e-20)
+        beta = (bt2 - (at / as_) ** 2 * bs2).clamp(min=1e-20)
         posterior = (beta * bs2 / bt2).clamp(min=1e-20)
         low = torch.where(bs2 > 0, posterior, beta * 1e-3).log()
         share = (point.spread.double() + 1) / 2

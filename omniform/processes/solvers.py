@@ -100,8 +100,7 @@ class Ancestral(Solver):
     def step(self, ask: Ask, path: Path, z: Tensor, t: Tensor, s: Tensor, past: Any, rng: Rng) -> tuple[Tensor, Any]:
         p = ask(z, t)
         at, bt2, as_, bs2 = path.a(t), path.b(t) ** 2, path.a(s), path.b(s) ** 2
-        ratio2 = (at / as_) ** 2
-        beta = 1 - ratio2
+        beta = bt2 - (at / as_) ** 2 * bs2              # variance of z_t given z_s; 1 - (at / as)^2 where the path preserves variance
         mean = (as_ * beta * p.x + (at / as_) * bs2 * z) / bt2
         if float(s) >= 1:
             return mean, None

@@ -1,15 +1,14 @@
 """Published numbers against the build: parameters, multiply-adds, tokens and steps of a recipe, counted without allocating anything."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
 from ..backbones.mlp import Experts
@@ -33,9 +32,10 @@ _LINEAR = ("mm", "addmm", "convolution")
 class Counts:
     """What a system is made of and what it costs, for one example.
 
-    parameters: of network and conditioning; active_parameters: those that one token meets (experts). multiply_adds: of one full question, that is, one pass over all that
-    training asks at once (blocks: record and question; a normalizing flow: all its maps), attention counted dense, as in DiT's table 4. questions, multiply_adds_per_sample: of
-    one generated example under one term of guidance, caches used where the family has them; terms: how many terms are asked. None: a codec alone.
+    parameters: of network and conditioning; active_parameters: those that one token meets (experts). multiply_adds: of one full question, one pass over all that
+    training asks at once (blocks: record and question; a normalizing flow: all its maps), attention counted dense, as in DiT's table 4. questions and
+    multiply_adds_per_sample: of one generated example under one term of guidance, caches used where the family has them; terms: how many terms are asked.
+    None: a codec alone.
     """
 
     parameters: int
@@ -55,16 +55,19 @@ class Row:
 
     kind: str
     size: str
-    ours: float | None
+    ours: float
     published: float
-    gap: float | None
+    gap: float
     verdict: str
     of: str
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question of generation: `new` tokens that see `seen` remembered ones, `times` times; known: how many of the new ones are shown (a backbone may drop the others)."""
+    """A question of generation: `new` tokens that see `seen` remembered ones, `times` times.
+
+    known: how many of the new ones are shown (a backbone may drop the others).
+    """
 
     new: int
     seen: int = 0
@@ -74,7 +77,7 @@ class Ask:
 
 
 class _Shadow(TorchFunctionMode):
-    """Values that decide something (places, turns, who is known) stay on the CPU, weights and what comes of them are on meta; where both meet the result is on meta."""
+    """Values that decide something (places, turns, who is known) stay on the CPU; weights, and what comes of them, are on meta."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         flat, tree = tree_flatten((args, kwargs or {}))
@@ -147,8 +150,8 @@ def built(recipe: Recipe) -> System | CodecSystem:
         return assemble(recipe)
 
 
-def counted(recipe: Recipe) -> Counts:
-    """Of a recipe at a size (`recipe.sized(...)`)."""
+def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
+    """Of a recipe at a size (`recipe.sized(...)`). costs False: without multiply-adds, which take longer (a second)."""
     system = built(recipe).train()
     codec = parameters_of({"codec": system.codec})
     space = system.codec.space
@@ -159,16 +162,19 @@ def counted(recipe: Recipe) -> Counts:
     parameters = parameters_of(parts)
     idle = sum(parameters_of({"experts": m.experts}) * (m.num - m.top) // m.num for p in parts.values() for m in p.modules() if isinstance(m, Experts))
     terms = 1 if system.guidance is None else len(system.guidance.terms())
+    blank = space.blank(1)
+    asks = asks_of(system.process, blank)
+    counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms)
+    if not costs:
+        return counts
     with torch.no_grad(), _Shadow():
-        blank = space.blank(1)
-        asks = asks_of(system.process, blank)
         query = _question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
         towers = sum(not hasattr(tower, "player") for tower in system.network.towers.values())
         sample = _priced(system, query, whole, asks)
         question = towers * whole.total + _inside(system) * space.length
-    return Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms, round(question), round(sample))
+    return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sample))
 
 
 def _context(system: System) -> Context:
@@ -290,7 +296,7 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
 
 
 def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> float:
-    """Questions that each stand alone. Their cost is a polynomial of degree two in how many tokens are known, where a backbone drops the others: three points give it."""
+    """Questions that each stand alone. Where a backbone drops what is hidden, the cost is a polynomial of degree two in how many are known: of three points."""
     length = query.tokens.length
     if length < 3 or all(a.known is None for a in asks):
         return sum(a.times for a in asks) * spent.total
@@ -315,24 +321,27 @@ def _steps(process: Any, asks: list[Ask], blank: Tokens) -> int:
 
 def checked(recipe: Recipe) -> list[Row]:
     """Every fact of a recipe beside its build."""
-    counts = {size: counted(recipe.sized(size)) for size in dict.fromkeys(f.size for f in recipe.facts)}
+    dear = {f.size for f in recipe.facts if f.kind.startswith("multiply_adds")}
+    counts = {size: counted(recipe.sized(size), costs=size in dear) for size in dict.fromkeys(f.size for f in recipe.facts)}
     return [_row(fact, counts[fact.size]) for fact in recipe.facts]
 
 
 def _row(fact: Fact, counts: Counts) -> Row:
     ours = getattr(counts, fact.kind, None)
     if ours is None:
-        return Row(fact.kind, fact.size, None, fact.value, None, "does not hold", fact.of)
+        raise BadArgument(f"there is no count of {fact.kind!r} here; a fact is of one of {', '.join(f.name for f in fields(Counts))}")
     gap = ours / fact.value - 1
-    held = abs(gap) <= fact.rel + 1e-12
-    return Row(fact.kind, fact.size, ours, fact.value, gap, "holds" if held else f"differs because {fact.differs}" if fact.differs else "does not hold", fact.of)
+    held = abs(gap) <= fact.rel
+    verdict = "holds" if held else f"differs because {fact.differs}" if fact.differs else "does not hold"
+    return Row(fact.kind, fact.size, ours, fact.value, gap, verdict, fact.of)
 
 
 def described(recipe: Recipe, size: str | None = None) -> dict[str, Any]:
-    """What `omniform show NAME --json` prints."""
+    """What `omniform show NAME --json` prints: a recipe at one size, and what is published of that size."""
     size = size if size is not None else next(iter(recipe.sizes), "tiny")
     counts = counted(recipe.sized(size))
-    sources: list[Mapping[str, Any]] = [asdict(s) for s in recipe.source]
-    named = {"multiply_adds_per_question" if k == "multiply_adds" else k: v for k, v in asdict(counts).items()}
-    return {"name": recipe.name, "title": recipe.title, "family": recipe.family, "modality": recipe.modality, "sources": sources, "sizes": [*recipe.sizes, "tiny"], "size": size,
-            **named, "facts": [asdict(_row(f, counts if f.size == size else counted(recipe.sized(f.size)))) for f in recipe.facts]}
+    return {
+        "name": recipe.name, "title": recipe.title, "family": recipe.family, "modality": recipe.modality, "sources": [asdict(s) for s in recipe.source],
+        "sizes": [*recipe.sizes, "tiny"], "size": size,
+        **{"multiply_adds_per_question" if name == "multiply_adds" else name: value for name, value in asdict(counts).items()},
+        "facts": [asdict(_row(fact, counts)) for fact in recipe.facts if fact.size == size]}

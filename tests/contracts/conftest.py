@@ -117,6 +117,7 @@ WIDTH, HEADS = 32, 4
 LEAVES: dict[str, Callable[[Any], Any]] = {
     "depth": lambda x: min(x, 2), "heads": lambda x: min(x, HEADS), "kv_heads": lambda x: None if x is None else min(x, 2), "head_width": lambda x: None if x is None else WIDTH // HEADS,
     "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x, "maps": lambda x: min(x, 2), "stages": lambda x: min(x, 2),
+    "told": lambda x: min(x, WIDTH) if isinstance(x, int) else x, "size": lambda x: min(x, 4) if isinstance(x, int) else x, "run": lambda x: None if x is None else min(x, 4),
     "steps": lambda x: min(x, 5), "buffer": lambda x: min(x, 2), "codes": lambda x: min(x, 32), "scales": lambda x: (1, 2, 4), "dropout": lambda x: 0.0,
     "vocab": lambda x: min(x, 32) if isinstance(x, int) else x, "start": lambda x: None if x is None else 31, "stop": lambda x: None if x is None else 30,
 }
@@ -161,7 +162,8 @@ def stirred(system: Any, seed: int = 0) -> Any:
         for p in system.conditioning.parameters():
             p.copy_(torch.randn(p.shape, generator=g))
         for tower in system.network.towers.values():
-            if hasattr(tower.head(torch.zeros(1, 1, system.network.width)), "logits"):
+            says = tower.head(torch.zeros(1, 1, system.network.width))
+            if hasattr(says, "logits") and not hasattr(says, "mean"):
                 for p in tower.parameters():
                     if p.dim() > 1:
                         p.copy_(torch.randn(p.shape, generator=g) * 0.4)    # logits far apart: what is said decides what is drawn

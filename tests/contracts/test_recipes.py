@@ -94,7 +94,7 @@ def test_cached_equals_recalled(remembering, scale):
     _, events = case.watched(2, memory="kv", events=True, **options)
     asked = [event for event in events if not isinstance(event, torch.Tensor)]
     again = case.replayed(events, 2, memory="recall", **options)
-    assert len(asked) == len(again) > 1 and sum(remember for _, remember, _ in asked) > 1
+    assert len(asked) == len(again) > 1 and any(remember for _, remember, _ in asked)
     for (_, _, one), (_, _, other) in zip(asked, again, strict=True):
         for x, y in zip(one, other, strict=True):
             case.near(x, y)

@@ -12,7 +12,8 @@ from ...core.spec import Spec
 class Experts(Block):
     """Each token goes to its `top` best experts, weighted by the router's softmax (renormalised over the chosen ones where `renormalise`).
 
-    shared: experts that every token passes besides (arXiv:2401.06066), each a `shared_mlp` where that is said. balance: weight of the load balance due num * sum(share * mean probability)
+    shared: experts that every token passes besides (arXiv:2401.06066), each a `shared_mlp` where that is said.
+    balance: weight of the load balance due num * sum(share * mean probability)
     (Switch Transformer, arXiv:2101.03961, equations 4 to 6), which is 1 when the load is even. One expert equals the dense MLP.
     """
 

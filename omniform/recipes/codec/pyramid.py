@@ -3,6 +3,7 @@
 Tian et al. 2024, arXiv:2404.02905, section 3.2 and algorithms 1 and 2; four shared phi convolutions as in the code.
 """
 from ...codecs.autoencoder import Autoencoder
+from ...codecs.distortion import Logistic
 from ...codecs.pyramid import Pyramid
 from ...core.spec import Spec
 from ...system.recipe import Recipe, Source
@@ -17,5 +18,6 @@ RECIPE = Recipe(
     training={"batch": 64, "lr": 2e-3, "steps": 4000},
     sizes={"f16": {}},
     tiny={"codec.stride": 4, "codec.width": 24, "codec.depth": 1,
-          "codec.bottleneck": Spec(Pyramid, {"scales": (1, 2, 3, 5, 7), "codes": 256, "channels": 8, "phis": 2}), "shape": (1, 28, 28)},
+          "codec.bottleneck": Spec(Pyramid, {"scales": (1, 2, 3, 5, 7), "codes": 512, "channels": 8, "phis": 4}), "codec.distortion": Spec(Logistic),
+          "shape": (1, 28, 28)},
 )

@@ -41,9 +41,11 @@ RECIPE = Recipe(
     training={"batch": 2048, "lr": 8e-4, "betas": (0.9, 0.95), "weight_decay": 0.02, "clip": 3.0, "shape": "constant", "ema": 0.9999, "steps": 500_000},
     sizes={
         "B": {},
-        "L": {"network.width": 1024, "network.backbone.encoder.depth": 16, "network.backbone.decoder.depth": 16, "network.backbone.encoder.block.mixer.heads": 16,
+        "L": {"network.width": 1024, "network.backbone.encoder.depth": 16, "network.backbone.decoder.depth": 16,
+              "network.backbone.encoder.block.mixer.heads": 16,
               "network.backbone.decoder.block.mixer.heads": 16, "network.head.depth": 8, "network.head.hidden": 1280, "guidance.scale": 3.0},
-        "H": {"network.width": 1280, "network.backbone.encoder.depth": 20, "network.backbone.decoder.depth": 20, "network.backbone.encoder.block.mixer.heads": 16,
+        "H": {"network.width": 1280, "network.backbone.encoder.depth": 20, "network.backbone.decoder.depth": 20,
+              "network.backbone.encoder.block.mixer.heads": 16,
               "network.backbone.decoder.block.mixer.heads": 16, "network.head.depth": 12, "network.head.hidden": 1536, "guidance.scale": 3.2},
     },
     tiny={
@@ -52,6 +54,8 @@ RECIPE = Recipe(
         "network.head": Spec(DenoisedHead, {"hidden": 128, "depth": 3, "draws": 2, "inner": Spec(Flow, {
             "path": Spec(LinearPath), "predict": "velocity", "per": "token", "solver": Spec(Euler), "steps": 20})}),
     },
-    facts=(Fact("parameters", "B", 207.92e6, 0.001, "official code; README 208 M"), Fact("parameters", "L", 478.33e6, 0.001, "official code; README 479 M"),
-           Fact("parameters", "H", 942.40e6, 0.001, "official code; README 943 M"), Fact("tokens", "B", 256, 0, "section 4.1"), Fact("steps", "B", 256, 0, "table 4")),
+    facts=(Fact("parameters", "B", 207.92e6, 0.0001, "official code, counted; README 208 M"),
+           Fact("parameters", "L", 478.33e6, 0.0001, "official code, counted; README 479 M"),
+           Fact("parameters", "H", 942.40e6, 0.0001, "official code, counted; README 943 M"), Fact("tokens", "B", 256, 0, "section 4.1"),
+           Fact("steps", "B", 256, 0, "table 4")),
 )

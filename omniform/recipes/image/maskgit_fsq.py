@@ -10,7 +10,8 @@ from .maskgit import RECIPE as MASKGIT
 RECIPE = MASKGIT.but(
     {"codec.bottleneck": Spec(FSQ, {"levels": (8, 5, 5, 5)})},
     name="maskgit-fsq", title="MaskGIT over FSQ",
-    source=(Source("2309.15505", "Finite Scalar Quantization: VQ-VAE Made Simple", code="google-research/google-research", at="sections 3 and 4"), *MASKGIT.source),
+    source=(Source("2309.15505", "Finite Scalar Quantization: VQ-VAE Made Simple", code="google-research/google-research", at="sections 3 and 4"),
+            *MASKGIT.source),
     sizes={"256px": {}}, tiny={**MASKGIT.tiny, "codec": MASKGIT.tiny["codec"].but({"bottleneck": Spec(FSQ, {"levels": (8, 6, 5)})})},
     facts=(Fact("tokens", "256px", 256, 0, "section 4"),),
 )

@@ -1,6 +1,7 @@
 """Random-order autoregression over image codes: each slot is told the place that it answers about.
 
-Pannatier et al. 2024, arXiv:2404.09562 (sigma-GPT: the order drawn anew for each example, both places told) and Yu et al. 2024, arXiv:2411.00776, section 3.2, whose annealing
+Pannatier et al. 2024, arXiv:2404.09562 (sigma-GPT: the order drawn anew for each example, both places told) and Yu et al. 2024, arXiv:2411.00776, section
+3.2, whose annealing
 of the order toward raster is left to training.
 """
 from ...core.order import Shuffle

@@ -21,7 +21,8 @@ from ..codec.pyramid import RECIPE as PYRAMID
 
 RECIPE = Recipe(
     name="var", title="VAR", family="next-scale", modality="image",
-    source=(Source("2404.02905", "Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction", code="FoundationVision/VAR", at="section 3"),),
+    source=(Source("2404.02905", "Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction", code="FoundationVision/VAR",
+                   at="section 3"),),
     codec=PYRAMID.codec, shape=(3, 256, 256),
     conditions={"label": (Spec(ClassLabel, {"classes": 1000}), "modulate")},
     network=Spec(Network, {
@@ -42,7 +43,9 @@ RECIPE = Recipe(
         "codec": PYRAMID.sized("tiny").codec, "shape": (1, 28, 28), "network.width": 128, "network.backbone.depth": 6, "network.backbone.block.mixer.heads": 4,
         "network.embed.channels": 8, "guidance.scale": 2.0, "training": {"batch": 64, "lr": 2e-3, "steps": 3000},
     },
-    facts=(Fact("parameters", "d16", 310.28e6, 0.001, "official code; README 310 M"), Fact("parameters", "d20", 600.92e6, 0.001, "official code; README 600 M"),
-           Fact("parameters", "d24", 1033.4e6, 0.001, "official code; README 1.0 B"), Fact("parameters", "d30", 2010.0e6, 0.001, "official code; README 2.0 B"),
-           Fact("tokens", "d16", 680, 0, "utils/arg_util.py")),
+    facts=(Fact("parameters", "d16", 310.28e6, 0.0001, "official code, counted; README 310 M"),
+           Fact("parameters", "d20", 600.92e6, 0.0001, "official code, counted; README 600 M"),
+           Fact("parameters", "d24", 1033.4e6, 0.0001, "official code, counted; README 1.0 B"),
+           Fact("parameters", "d30", 2010.0e6, 0.0001, "official code, counted; README 2.0 B"),
+           Fact("tokens", "d16", 680, 0, "utils/arg_util.py"), Fact("steps", "d16", 10, 0, "utils/arg_util.py: ten scales")),
 )

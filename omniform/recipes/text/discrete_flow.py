@@ -9,8 +9,10 @@ from ...system.recipe import Fact, Source
 from .mdlm import RECIPE as MDLM
 
 RECIPE = MDLM.but(
-    {"process": Spec(DiscreteFlow, {"steps": 1024}), "network.time": Spec(TimeEmbedding, {"width": 128}), "network.backbone.constant": False, "network.embed.hidden": False},
+    {"process": Spec(DiscreteFlow, {"steps": 1024}), "network.time": Spec(TimeEmbedding, {"width": 128}), "network.backbone.constant": False,
+     "network.embed.hidden": False},
     name="discrete-flow", title="Discrete flow matching", family="flow",
     source=(Source("2407.15595", "Discrete Flow Matching", at="equations 9 and 24"), *MDLM.source),
-    sizes={"170M": {}}, tiny=MDLM.tiny, facts=(Fact("tokens", "170M", 1024, 0, "the shape of MDLM's network"),),
+    sizes={"170M": {}}, tiny={**MDLM.tiny, "process": Spec(DiscreteFlow, {"steps": 64})},
+    facts=(Fact("tokens", "170M", 1024, 0, "the shape of MDLM's network"),),
 )

@@ -24,7 +24,9 @@ RECIPE = Recipe(
     codec=Spec(Ids, {"vocab": 50257, "start": 50256, "stop": 50256}), shape=(1024,),
     network=Spec(Network, {
         "width": 768, "init": "normal", "embed": Spec(Embed, {"positions": (Spec(LearnedPositions),), "hidden": False}),
-        "backbone": Spec(Stack, {"depth": 12, "eps": 1e-5, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 12}), "mlp": Spec(Mlp), "eps": 1e-5, "dropout": 0.1})}),
+        "backbone": Spec(Stack, {"depth": 12, "eps": 1e-5, "block": Spec(PreNorm,
+                                                                         {"mixer": Spec(Attention, {"heads": 12}), "mlp": Spec(Mlp), "eps": 1e-5,
+                                                                          "dropout": 0.1})}),
         "head": Spec(CategoricalHead, {"tied": True, "bias": False}),
     }),
     process=Spec(Autoregress, {"order": Spec(Raster), "feed": Spec(Shift)}),
