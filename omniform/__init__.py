@@ -7,6 +7,7 @@
 
 Importing this imports nothing else; torch comes when a verb is used.
 """
+
 from __future__ import annotations
 
 import importlib

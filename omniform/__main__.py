@@ -1,4 +1,5 @@
 """python -m omniform."""
+
 from omniform.cli import main
 
 if __name__ == "__main__":

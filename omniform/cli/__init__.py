@@ -2,11 +2,11 @@
 
 Every mistake is one line on the error stream and exit status 2; Ctrl-C is 130.
 """
+
 from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import logging
 import os
 import sys
@@ -18,13 +18,14 @@ import click
 
 from omniform import __version__
 from omniform.cli.data import data
+from omniform.cli.demo import demo
 from omniform.cli.look import show, systems
 from omniform.cli.measure import compare, evaluate, score
 from omniform.cli.sample import sample
 from omniform.cli.train import train
 from omniform.core.errors import OmniformError
 
-_INTERRUPTED = 130      # 128 + SIGINT, as shells say it
+_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
 class Loud(logging.Handler):
@@ -49,20 +50,6 @@ def omniform(context: click.Context, quiet: bool, traceback: bool) -> None:
     omniform evaluate runs/dit --data glyphs
     """
     context.obj = {"progress": False if quiet else None}
-
-
-@click.command(short_help="See every family at work: report/index.html.", add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.pass_context
-def demo(context: click.Context, arguments: tuple[str, ...]) -> Any:
-    """Generate with what ships, train one system a family, write report/index.html."""
-    try:
-        command = importlib.import_module("omniform.demo").command
-    except ModuleNotFoundError as error:
-        if error.name != "omniform.demo":
-            raise
-        raise click.UsageError("this installation has no demo; install omniform from its repository") from error
-    return command.main(list(arguments), prog_name="omniform demo", standalone_mode=False, obj=context.obj)
 
 
 for _command in (demo, systems, show, train, sample, score, evaluate, compare, data):
@@ -140,6 +127,6 @@ def main() -> NoReturn:
     """The console script."""
     try:
         PROGRAM.main()
-    except BrokenPipeError:     # the reader of a pipe went away: `omniform systems | head`
+    except BrokenPipeError:  # the reader of a pipe went away: `omniform systems | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

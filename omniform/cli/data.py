@@ -1,4 +1,5 @@
 """omniform data: what there is to train on."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,8 +9,14 @@ import click
 
 from omniform.cli.words import json_option, opened_data, say_json, table
 
-_EACH = 8       # pictures a class in a grid; ours
-_option = click.option("--data-option", "data_option", multiple=True, metavar="KEY=VALUE", help="Of the data set, e.g. size=32. May be repeated.")
+_EACH = 8  # pictures a class in a grid; ours
+_option = click.option(
+    "--data-option",
+    "data_option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the data set, e.g. size=32. May be repeated.",
+)
 
 
 @click.group()
@@ -32,8 +39,19 @@ def listed(as_json: bool) -> None:
     rows = describe()
     if as_json:
         return say_json(rows)
-    shown = [(r["name"], r["modality"], "x".join(map(str, r["shape"])), r["classes"] or None, r["train"], r["test"],
-              "here" if r["fetched"] else f"fetch, {r['megabytes']:g} MB", r["licence"]) for r in rows]
+    shown = [
+        (
+            r["name"],
+            r["modality"],
+            "x".join(map(str, r["shape"])),
+            r["classes"] or None,
+            r["train"],
+            r["test"],
+            "here" if r["fetched"] else f"fetch, {r['megabytes']:g} MB",
+            r["licence"],
+        )
+        for r in rows
+    ]
     click.echo(table(shown, ("name", "modality", "shape", "classes", "train", "test", "there", "licence")))
 
 
@@ -63,7 +81,8 @@ def show(name: str, data_option: tuple[str, ...], out: Path | None, as_json: boo
 
         if dataset.modality == "text":
             raise click.UsageError(f"{dataset.name} holds text, of which there is no picture; leave --out out")
-        answer["files"] = writer(out, dataset.modality)(dataset.train.batch(_chosen(dataset)).data)
+        columns = _EACH if dataset.classes else None
+        answer["files"] = writer(out, dataset.modality, columns)(dataset.train.batch(_chosen(dataset)).data)
     if as_json:
         return say_json(answer)
     for key, value in answer.items():
@@ -73,8 +92,16 @@ def show(name: str, data_option: tuple[str, ...], out: Path | None, as_json: boo
 
 
 def _described(dataset: Any) -> dict[str, Any]:
-    return {"name": dataset.name, "modality": dataset.modality, "shape": list(dataset.shape), "classes": list(dataset.classes), "train": len(dataset.train),
-            "test": len(dataset.test), "licence": dataset.licence, "origin": dataset.origin}
+    return {
+        "name": dataset.name,
+        "modality": dataset.modality,
+        "shape": list(dataset.shape),
+        "classes": list(dataset.classes),
+        "train": len(dataset.train),
+        "test": len(dataset.test),
+        "licence": dataset.licence,
+        "origin": dataset.origin,
+    }
 
 
 def _worded(key: str, value: Any) -> str:

@@ -1,4 +1,5 @@
 """omniform systems, omniform show."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +24,8 @@ def systems(family: str | None, modality: str | None, as_json: bool) -> None:
     rows = listed(family, modality)
     if as_json:
         return say_json(rows)
-    click.echo(table([(r["name"], r["family"], r["modality"], _few(r["sizes"]), _paper(r["sources"][0])) for r in rows], ("name", "family", "modality", "sizes", "source")))
+    shown = [(r["name"], r["family"], r["modality"], _few(r["sizes"]), _paper(r["sources"][0])) for r in rows]
+    click.echo(table(shown, ("name", "family", "modality", "sizes", "source")))
 
 
 def _few(sizes: list[str]) -> str:
@@ -54,10 +56,14 @@ def show(name: str, size: str | None, against: str | None, as_json: bool) -> Non
 
         other = recipes.get(against)
         if size is not None and size != "tiny" and size not in other.sizes:
-            raise click.UsageError(f"{against} has no size {size!r}; leave --size out to compare the first published ones")
+            raise click.UsageError(
+                f"{against} has no size {size!r}; leave --size out to compare the first published ones"
+            )
         found = recipe.sized(size).against(other.sized(size))
         if as_json:
-            return say_json({path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()})
+            return say_json(
+                {path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()}
+            )
         return click.echo(_differing(name, against, found))
     from omniform.system.facts import described
 
@@ -72,7 +78,10 @@ def _differing(name: str, against: str, found: dict[str, tuple[Any, Any]]) -> st
     if not found:
         return f"{name} and {against} are the same"
     wide = max(len(name), len(against))
-    return "\n".join(f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}" for path, (here, there) in found.items())
+    return "\n".join(
+        f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}"
+        for path, (here, there) in found.items()
+    )
 
 
 def written(value: Any) -> str:
@@ -87,22 +96,42 @@ def written(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-_LINES = (("parameters", "parameters"), ("active_parameters", "active parameters"), ("codec_parameters", "codec parameters"), ("tokens", "tokens"), ("steps", "steps"),
-          ("questions", "questions a sample"), ("multiply_adds_per_question", "multiply-adds a question"), ("multiply_adds_per_sample", "multiply-adds a sample"))
+_LINES = (
+    ("parameters", "parameters"),
+    ("active_parameters", "active parameters"),
+    ("codec_parameters", "codec parameters"),
+    ("tokens", "tokens"),
+    ("steps", "steps"),
+    ("questions", "questions a sample"),
+    ("multiply_adds_per_question", "multiply-adds a question"),
+    ("multiply_adds_per_sample", "multiply-adds a sample"),
+)
 
 
 def _described(answer: dict[str, Any]) -> str:
     """The page of one recipe."""
     lines = [f"{answer['title']} ({answer['name']}), {answer['family']}, {answer['modality']}"]
-    lines += [f"  {s['title']}" + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "") + (f", {s['at']}" if s.get("at") else "") for s in answer["sources"]]
+    lines += [
+        f"  {s['title']}"
+        + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "")
+        + (f", {s['at']}" if s.get("at") else "")
+        for s in answer["sources"]
+    ]
     lines += [f"sizes: {', '.join(answer['sizes'])}", "", f"at size {answer['size']}:"]
-    lines += [f"  {label:24}  {counted(answer[key]):>8}" + (f"  ({answer[key]:,})" if answer[key] >= 1000 else "") for key, label in _LINES if answer.get(key) is not None]
+    for key, label in _LINES:
+        if (number := answer.get(key)) is not None:
+            lines.append(f"  {label:24}  {counted(number):>8}" + (f"  ({number:,})" if number >= 1000 else ""))
     if answer["facts"]:
         lines += ["", "published:"]
-        facts = [(f["size"], f["kind"].replace("_", " "), counted(f["published"]), counted(f["ours"]), "" if f["gap"] is None else f"{f['gap']:+.2%}", f["verdict"], f["of"])
-                 for f in answer["facts"]]
-        lines += ["  " + line for line in table(facts, ("size", "what", "published", "ours", "gap", "verdict", "printed in")).splitlines()]
+        head = ("size", "what", "published", "ours", "gap", "verdict", "printed in")
+        lines += ["  " + line for line in table([_fact(f) for f in answer["facts"]], head).splitlines()]
     else:
         lines += ["", "no figures are recorded for it"]
     return "\n".join(lines)
 
+
+def _fact(fact: dict[str, Any]) -> tuple[str, ...]:
+    """A published number beside ours."""
+    gap = "" if fact["gap"] is None else f"{fact['gap']:+.2%}"
+    what = fact["kind"].replace("_", " ")
+    return fact["size"], what, counted(fact["published"]), counted(fact["ours"]), gap, fact["verdict"], fact["of"]

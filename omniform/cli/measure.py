@@ -1,4 +1,5 @@
 """omniform score, evaluate, compare."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +8,9 @@ import click
 
 from omniform.cli.words import data_options, json_option, opened_data, say_json, seed_option, spelled, table
 
-_num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help)  # noqa: E731
+_num = lambda default, help: click.option(
+    "-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help
+)  # noqa: E731
 
 
 @click.command(short_help="Likelihood of held-out examples.")
@@ -17,7 +20,9 @@ _num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min
 @seed_option
 @json_option
 @click.pass_context
-def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool) -> None:
+def score(
+    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool
+) -> None:
     """Nats of held-out examples, where the family has a likelihood or a bound.
 
     \b
@@ -31,8 +36,11 @@ def score(context: click.Context, run: str, data: str, data_option: tuple[str, .
     if as_json:
         return say_json(answer)
     sign = "" if answer["kind"] == "exact" else "at most "
-    click.echo(f"{answer['recipe']} on {answer['examples']:,} held-out examples of {answer['data']}: {sign}{answer['nats']:.4f} nats each, "
-               f"{answer['nats_per_dimension']:.4f} nats a {answer['space']} ({answer['kind']})")
+    click.echo(
+        f"{answer['recipe']} on {answer['examples']:,} held-out examples of {answer['data']}: "
+        f"{sign}{answer['nats']:.4f} nats each, "
+        f"{answer['nats_per_dimension']:.4f} nats a {answer['space']} ({answer['kind']})"
+    )
 
 
 @click.command(short_help="Generated pictures against real ones.")
@@ -42,7 +50,9 @@ def score(context: click.Context, run: str, data: str, data_option: tuple[str, .
 @seed_option
 @json_option
 @click.pass_context
-def evaluate(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
+def evaluate(
+    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool
+) -> None:
     """Compare generated pictures with real ones in a classifier's features.
 
     The classifier is trained on the same data, once. Held-out real pictures are the floor, noise is the ceiling.
@@ -59,11 +69,23 @@ def evaluate(context: click.Context, run: str, data: str, data_option: tuple[str
         return say_json(answer)
     rows = [(k.replace("_", " "), answer[k], answer["floor"][k], answer["ceiling"][k]) for k in answer["floor"]]
     click.echo(table(rows, (f"{answer['samples']:,} pictures", answer["recipe"], "held-out real", "noise")))
-    click.echo(f"{answer['seconds_per_sample']:.3g} s a picture. {answer['judge']}")
+    click.echo(f"{answer['seconds_per_sample']:.3g} s and {answer['calls']} network calls a picture. {answer['judge']}")
 
 
-_COLUMNS = {"system": "system", "recipe": "recipe", "parameters": "parameters", "nats_per_dimension": "nats/dim", "kind": "kind", "frechet": "frechet", "kernel": "kernel",
-            "precision": "precision", "recall": "recall", "accuracy_on_conditions": "accuracy", "seconds_per_sample": "s/sample"}
+_COLUMNS = {
+    "system": "system",
+    "recipe": "recipe",
+    "parameters": "parameters",
+    "nats_per_dimension": "nats/dim",
+    "kind": "kind",
+    "frechet": "frechet",
+    "kernel": "kernel",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy_on_conditions": "accuracy",
+    "calls": "calls",
+    "seconds_per_sample": "s/sample",
+}
 
 
 @click.command(short_help="Several systems side by side.")
@@ -73,7 +95,15 @@ _COLUMNS = {"system": "system", "recipe": "recipe", "parameters": "parameters", 
 @seed_option
 @json_option
 @click.pass_context
-def compare(context: click.Context, runs: tuple[str, ...], data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
+def compare(
+    context: click.Context,
+    runs: tuple[str, ...],
+    data: str,
+    data_option: tuple[str, ...],
+    num: int,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Put several systems side by side on the same data.
 
     \b
@@ -92,4 +122,6 @@ def compared_table(rows: list[dict[str, Any]]) -> str:
     columns = [c for c in _COLUMNS if any(c in row for row in rows)]
     spaces = sorted({row["space"] for row in rows if row.get("space")})
     said = table([[row.get(c) for c in columns] for row in rows], [_COLUMNS[c] for c in columns])
-    return said + (f"\na dimension is a {spelled(spaces)}; numbers of different spaces or codecs do not compare" if spaces else "")
+    return said + (
+        f"\na dimension is a {spelled(spaces)}; numbers of different spaces or codecs do not compare" if spaces else ""
+    )

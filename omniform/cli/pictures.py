@@ -1,4 +1,5 @@
 """Generated pictures as files: one grid, a file each, or a moving grid."""
+
 from __future__ import annotations
 
 import io
@@ -18,13 +19,16 @@ DELAY = 125
 """Milliseconds a frame (ours)."""
 
 
-def writer(out: Path, modality: str) -> Callable[[Any], list[str]]:
-    """What writes (N, C, H, W) pictures or (N, T, C, H, W) clips to `out`; refuses a place that cannot be written before anything is drawn."""
+def writer(out: Path, modality: str, columns: int | None = None) -> Callable[[Any], list[str]]:
+    """What writes (N, C, H, W) pictures or (N, T, C, H, W) clips to `out`.
+
+    Refuses a place that cannot be written to, before anything is drawn.
+    """
     kind = ".gif" if modality == "video" else ".png"
     if out.suffix == kind:
         if out.is_dir():
             raise BadArgument(f"{out} is a folder; name a file or another folder")
-        return lambda pictures: [_one_file(out, _file(pictures, enlarge=True))]
+        return lambda pictures: [_one_file(out, _file(pictures, enlarge=True, columns=columns))]
     if out.suffix:
         raise click.UsageError(f"{modality} goes to a {kind} or a folder, not to a {out.suffix}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -32,32 +36,32 @@ def writer(out: Path, modality: str) -> Callable[[Any], list[str]]:
     return lambda pictures: _folder(out, [_file(p[None], enlarge=False) for p in pictures], kind)
 
 
-def _file(pictures: Any, *, enlarge: bool) -> bytes:
+def _file(pictures: Any, *, enlarge: bool, columns: int | None = None) -> bytes:
     """A PNG, or a GIF of clips."""
     from omniform.evaluation.page.pictures import as_array, png
 
     if pictures.dim() == 4:
-        return png(_grid(as_array(pictures), enlarge))
+        return png(_grid(as_array(pictures), enlarge, columns))
     from PIL import Image
 
-    frames = [Image.fromarray(_opaque(_grid(as_array(f), enlarge))) for f in pictures.unbind(1)]
+    frames = [Image.fromarray(_opaque(_grid(as_array(f), enlarge, columns))) for f in pictures.unbind(1)]
     target = io.BytesIO()
     frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], duration=DELAY, loop=0)
     return target.getvalue()
 
 
-def _grid(array: Any, enlarge: bool) -> Any:
+def _grid(array: Any, enlarge: bool, columns: int | None) -> Any:
     """(N, C, H, W) as one picture (H', W', C + 1), about square."""
     from omniform.evaluation.page.pictures import sheet
 
     zoom = max(1, SEEN // max(array.shape[2:])) if enlarge else 1
     array = array.repeat(zoom, axis=2).repeat(zoom, axis=3)
-    return sheet(array, columns_of(len(array)), gap=2 if enlarge else 0)
+    return sheet(array, columns or columns_of(len(array)), gap=2 if enlarge else 0)
 
 
 def columns_of(num: int) -> int:
     """As many columns as rows, or a few more."""
-    return num if num <= 8 else max(8, round(num ** 0.5))
+    return num if num <= 8 else max(8, round(num**0.5))
 
 
 def _opaque(pixels: Any) -> Any:

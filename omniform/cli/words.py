@@ -1,4 +1,5 @@
 """What is read from and written to a terminal: pairs, values, options that several verbs share, tables, JSON."""
+
 from __future__ import annotations
 
 import json
@@ -11,14 +12,30 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-seed_option = click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0].")
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0]."
+)
 
 
 def data_options(*, required: bool = True) -> Callable[[F], F]:
     """--data and --data-option."""
+
     def decorated(command: F) -> F:
-        command = click.option("--data-option", "data_option", multiple=True, metavar="KEY=VALUE", help="Of the data set: size=32. May be repeated.")(command)
-        return click.option("--data", "-d", required=required, metavar="DATA", help="A name (omniform data list), a folder, a text file.")(command)
+        command = click.option(
+            "--data-option",
+            "data_option",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Of the data set: size=32. May be repeated.",
+        )(command)
+        return click.option(
+            "--data",
+            "-d",
+            required=required,
+            metavar="DATA",
+            help="A name (omniform data list), a folder, a text file.",
+        )(command)
+
     return decorated
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,10 +21,10 @@ _MIX_B = -7723592293110705685           # 0x94D049BB133111EB
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64 tensors (logical shifts by masking the sign-extended bits)."""
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX_A
-    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX_B
-    return x ^ ((x >> 31) & 0x1FFFFFFFF)
+    """SplitMix64's finaliser on int64 tensors (logical shifts by masking the sign-extended bits). x is written over: it must be the caller's own."""
+    x.bitwise_xor_((x >> 30).bitwise_and_(0x3FFFFFFFF)).mul_(_MIX_A)
+    x.bitwise_xor_((x >> 27).bitwise_and_(0x1FFFFFFFFF)).mul_(_MIX_B)
+    return x.bitwise_xor_((x >> 31).bitwise_and_(0x1FFFFFFFF))
 
 
 _WORD = (1 << 64) - 1
@@ -38,10 +39,16 @@ def _mixed_number(x: int) -> int:
     return x - (1 << 64) if x >> 63 else x
 
 
+@lru_cache(maxsize=1024)
 def _number(name: str | int) -> int:
     if isinstance(name, int):
         return name
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _share(bits: Tensor, drop: int, keep: int, dtype: torch.dtype) -> Tensor:
+    """The `keep` bits above the lowest `drop` as a number in (0, 1), centred. bits is written over."""
+    return bits.bitwise_right_shift_(drop).bitwise_and_((1 << keep) - 1).to(dtype).add_(0.5).mul_(1 / (1 << keep))
 
 
 class Rng:
@@ -49,12 +56,20 @@ class Rng:
 
     keys: (B,) int64, one a row; or one Python integer: a single stream that numbers its rows itself (training).
     Every draw has shape (B, ...). Drawing moves an inner counter on; `split` and `fold` give independent streams that do not depend on it.
+    A stream that nobody draws from costs nothing: keys may be a function, called at the first draw.
     """
 
-    def __init__(self, keys: Tensor | int, device: torch.device | str | None = None):
-        self.keys = keys
+    def __init__(self, keys: Tensor | int | Callable[[], Tensor], device: torch.device | str | None = None):
+        self._keys = keys
         self.device = keys.device if isinstance(keys, Tensor) else device
         self._drawn = 0
+
+    @property
+    def keys(self) -> Tensor | int:
+        """(B,) int64, or one number."""
+        if callable(self._keys):
+            self._keys = self._keys()
+        return self._keys
 
     @staticmethod
     def seeded(seed: int, rows: int | Sequence[int] | None = None, *, device: torch.device | str | None = None) -> Rng:
@@ -68,45 +83,43 @@ class Rng:
     def split(self, name: str | int) -> Rng:
         """An independent stream for a purpose."""
         number = _number(name)
-        return Rng(_mixed(self.keys ^ number)) if isinstance(self.keys, Tensor) else Rng(_mixed_number(self.keys ^ number), self.device)
+        if isinstance(self._keys, int):
+            return Rng(_mixed_number(self._keys ^ number), self.device)
+        return Rng(lambda: _mixed(self.keys ^ number), self.device)
 
     def fold(self, number: Tensor | int) -> Rng:
         """An independent stream a number; a (B,) tensor gives each row its own."""
-        if isinstance(number, int) and isinstance(self.keys, int):
-            return Rng(_mixed_number(self.keys + (number + 1) * _GOLDEN), self.device)
-        number = torch.as_tensor(number, dtype=torch.int64, device=self.device)
-        return Rng(_mixed(self.keys + (number + 1) * _GOLDEN))
+        if isinstance(number, int) and isinstance(self._keys, int):
+            return Rng(_mixed_number(self._keys + (number + 1) * _GOLDEN), self.device)
+        return Rng(lambda: _mixed((torch.as_tensor(number, dtype=torch.int64, device=self.device) + 1).mul_(_GOLDEN).add_(self.keys)), self.device)
 
     def take(self, rows: Tensor) -> Rng:
         """The streams of some rows."""
-        return Rng(self.keys[rows]) if isinstance(self.keys, Tensor) else self
+        return self if isinstance(self._keys, int) else Rng(lambda: self.keys[rows], self.device)  # type: ignore[index]
 
     def integers64(self, shape: Sequence[int]) -> Tensor:
         """64 random bits each."""
         rows, rest = shape[0], math.prod(shape[1:])
-        if not isinstance(self.keys, Tensor):
-            keys = _mixed(self.keys + torch.arange(rows, device=self.device) * _GOLDEN)
-        elif len(self.keys) == rows:
-            keys = self.keys
-        else:
-            raise ShapeError(f"this generator has {len(self.keys)} rows and was asked for {rows}; ask for as many, or use Rng.take")
-        count = torch.arange(self._drawn, self._drawn + rest, device=keys.device)
+        keys = self.keys
+        if isinstance(keys, int):
+            keys = _mixed(torch.arange(rows, device=self.device).mul_(_GOLDEN).add_(keys))
+        elif len(keys) != rows:
+            raise ShapeError(f"this generator has {len(keys)} rows and was asked for {rows}; ask for as many, or use Rng.take")
+        count = torch.arange(self._drawn + 1, self._drawn + rest + 1, device=keys.device).mul_(_GOLDEN)
         self._drawn += rest
-        return _mixed(keys[:, None] + (count + 1) * _GOLDEN).reshape(tuple(shape))
+        return _mixed(keys[:, None] + count).reshape(tuple(shape))
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """float32 in (0, 1): 23 bits, centred, so that neither end is reached (with 24, the last centre would round to 1)."""
-        return (((self.integers64(shape) >> 41) & 0x7FFFFF).to(torch.float32) + 0.5) * (1 / (1 << 23))
+        return _share(self.integers64(shape), 41, 23, torch.float32)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """float32 standard normal, by the inverse of its distribution function in float64 (32 bits, so tails reach 6.3)."""
-        u = (((self.integers64(shape) >> 32) & 0xFFFFFFFF).to(torch.float64) + 0.5) * (1 / (1 << 32))
-        return torch.special.ndtri(u).to(torch.float32)
+        return torch.special.ndtri(_share(self.integers64(shape), 32, 32, torch.float64)).to(torch.float32)
 
     def gumbel(self, shape: Sequence[int]) -> Tensor:
         """float32 standard Gumbel, from 52 bits: float32 uniforms would cut its tail and cool the sampler (Zheng et al. 2024, arXiv:2409.02908)."""
-        u = (((self.integers64(shape) >> 12) & 0xFFFFFFFFFFFFF).to(torch.float64) + 0.5) * (1 / (1 << 52))
-        return (-torch.log(-torch.log(u))).to(torch.float32)
+        return _share(self.integers64(shape), 12, 52, torch.float64).log_().neg_().log_().neg_().to(torch.float32)
 
     def integers(self, high: int, shape: Sequence[int]) -> Tensor:
         """int64 in [0, high)."""

@@ -145,7 +145,8 @@ class Masked(Process[Unmasking]):
         last = state.step + 1 == self.steps
         u = torch.full_like(state.progress, (state.step + 1) / self.steps)
         hidden = ~state.known
-        left = torch.zeros_like(state.total) if last else (SCHEDULES[self.schedule](u) * state.total).floor().long()
+        share = SCHEDULES[self.schedule](torch.tensor((state.step + 1) / self.steps, dtype=torch.float64, device=hidden.device))
+        left = torch.zeros_like(state.total) if last else (share * state.total + 1e-6).floor().long()      # 1 - 8 / 12 of 12 is 4, not 3.9999998
         now = hidden.sum(1)
         left = left if last else torch.minimum(left.clamp(min=1), (now - 1).clamp(min=0))
         if self.choose == "independent":

@@ -32,7 +32,7 @@ _LINEAR = ("mm", "addmm", "convolution")
 class Counts:
     """What a system is made of and what it costs, for one example.
 
-    parameters: of network and conditioning; active_parameters: those that one token meets (experts). multiply_adds: of one full question, one pass over all that
+    parameters: of network and conditioning; active_parameters: those that one token meets (experts). multiply_adds: of one full question, a pass over all that
     training asks at once (blocks: record and question; a normalizing flow: all its maps), attention counted dense, as in DiT's table 4. questions and
     multiply_adds_per_sample: of one generated example under one term of guidance, caches used where the family has them; terms: how many terms are asked.
     None: a codec alone.

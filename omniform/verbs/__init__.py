@@ -1,4 +1,5 @@
 """What a person does with Omniform, as functions; the command line calls the same ones."""
+
 from __future__ import annotations
 
 from omniform.system.build import save
@@ -8,4 +9,18 @@ from omniform.verbs.learning import Tokenised, train
 from omniform.verbs.listing import systems
 from omniform.verbs.measuring import compare, evaluate, judge, score
 
-__all__ = ["Tokenised", "build", "compare", "evaluate", "fit_codec", "judge", "load", "opened", "save", "score", "suits", "systems", "train"]
+__all__ = [
+    "Tokenised",
+    "build",
+    "compare",
+    "evaluate",
+    "fit_codec",
+    "judge",
+    "load",
+    "opened",
+    "save",
+    "score",
+    "suits",
+    "systems",
+    "train",
+]

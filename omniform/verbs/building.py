@@ -1,4 +1,5 @@
 """Systems from recipes and from folders."""
+
 from __future__ import annotations
 
 import re
@@ -16,6 +17,7 @@ from omniform.system import build as system_build
 from omniform.system.recipe import Recipe
 from omniform.system.storage import find_folder
 from omniform.system.system import CodecSystem, System
+from omniform.verbs.changing import changed
 from omniform.verbs.fitting import fit_codec, fit_head
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
@@ -26,24 +28,35 @@ def opened(data: Dataset | str | Path, **options: Any) -> Dataset:
     return data if isinstance(data, Dataset) else open_data(data, **options)
 
 
-def build(name: str | Recipe, size: str | None = "tiny", data: Dataset | str | Path | None = None, *, codec: str | Path | CodecSystem | System | None = None,
-          changes: Mapping[str, Any] | None = None, seed: int = 0) -> System | CodecSystem:
+def build(
+    name: str | Recipe,
+    size: str | None = "tiny",
+    data: Dataset | str | Path | None = None,
+    *,
+    codec: str | Path | CodecSystem | System | None = None,
+    changes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> System | CodecSystem:
     """A system from a recipe, fitted to data: to its shape (`fit_codec`) and its classes.
 
-    size: "tiny", a published one, or None for the first published. codec: a trained one to use, as a folder or a system that has one. changes: by path
-    ({"network.backbone.depth": 6}), the last word. seed: of the weights.
+    size: "tiny", a published one, or None for the first published. codec: a trained one to use, as a folder or a
+    system that has one. changes: by path ({"network.backbone.depth": 6}), the last word. seed: of the weights.
     """
     recipe = (recipes.get(name) if isinstance(name, str) else name).sized(size)
     dataset = None if data is None else opened(data)
     if dataset is not None:
         if recipe.modality in ("image", "text", "video") and recipe.modality != dataset.modality:
-            raise RecipeError(f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; "
-                              f"omniform systems --modality {dataset.modality} lists what fits")
-        recipe = fit_codec(system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes)), dataset.shape)
+            raise RecipeError(
+                f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; "
+                f"omniform systems --modality {dataset.modality} lists what fits"
+            )
+        recipe = fit_codec(
+            system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes)), dataset.shape
+        )
     if codec is None:
-        return _assembled(recipe.but(changes), None, seed)
+        return _assembled(changed(recipe, changes), None, seed)
     recipe, module = _with_codec(recipe, codec, dataset)
-    return _assembled(recipe.but(changes), module, seed)
+    return _assembled(changed(recipe, changes), module, seed)
 
 
 def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | CodecSystem:
@@ -54,43 +67,58 @@ def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | Codec
         raise
     except (RuntimeError, ArithmeticError, AttributeError, AssertionError, LookupError) as error:
         reason = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-        raise RecipeError(f"{recipe.name} cannot be built so: {reason}; check the changed values and the shape of the data") from error
+        raise RecipeError(
+            f"{recipe.name} cannot be built so: {reason}; check the changed values and the shape of the data"
+        ) from error
 
 
-def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None) -> tuple[Recipe, Codec]:
+def _with_codec(
+    recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None
+) -> tuple[Recipe, Codec]:
     """The recipe around somebody's trained codec, and the codec."""
     owner = source if isinstance(source, CodecSystem | System) else load(source)
     spec, module = owner.recipe.codec, owner.codec
     if dataset is not None and tuple(module.shape) != tuple(dataset.shape):
-        raise ShapeError(f"the given codec is for examples of shape {tuple(module.shape)} and {dataset.name} has {tuple(dataset.shape)}; "
-                         "train one on this data (omniform train vq --data ...)")
+        raise ShapeError(
+            f"the given codec is for examples of shape {tuple(module.shape)} and {dataset.name} has "
+            f"{tuple(dataset.shape)}; "
+            "train one on this data (omniform train vq --data ...)"
+        )
     wanted = system_build.assemble(replace(recipe, network=None), seed=0).codec.space
     if isinstance(recipe.codec.args.get("inner"), Spec) and not isinstance(spec.args.get("inner"), Spec):
         folded = recipe.codec.but({"inner": spec})
         outer: Any = folded.build(shape=module.shape)
         outer.inner = module
         spec, module = folded, outer
-    found = module.space
-    if [a.name for a in found.axes] != [a.name for a in wanted.axes] or (bool(found.vocab), bool(found.channels)) != (bool(wanted.vocab), bool(wanted.channels)):
-        raise CodecError(f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has {_spoken(found)}; give another, or none to train a fresh one")
+    if _spoken(module.space) != _spoken(wanted):
+        raise CodecError(
+            f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has "
+            f"{_spoken(module.space)}; give another, or none to train a fresh one"
+        )
     module.requires_grad_(False)
     return replace(fit_head(recipe, getattr(module, "channels", None)), codec=spec, shape=tuple(module.shape)), module
 
 
 def _spoken(space: Any) -> str:
+    """What kind of tokens they are."""
     what = "codes" if space.vocab else "continuous tokens"
     return f"{what} along {', '.join(a.name for a in space.axes)}"
 
 
 def load(where: str | Path) -> System | CodecSystem:
-    """A system from a folder that `save` or `train` wrote, or that ships ("shipped:NAME"); its learned codec counts as trained."""
+    """A system from a folder that `save` or `train` wrote, or that ships ("shipped:NAME").
+
+    Its learned codec counts as trained.
+    """
     folder = _folder(where)
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is not None:
         folder = folder / "checkpoint"
     elif (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
-        raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
+        raise CheckpointError(
+            f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}"
+        )
     system = system_build.load(folder)
     if isinstance(system, System):
         system.codec.requires_grad_(False)

@@ -1,4 +1,5 @@
 """Recipes fitted to data, and whether a built system suits it."""
+
 from __future__ import annotations
 
 import inspect
@@ -18,9 +19,10 @@ LEAST = 4
 def fit_codec(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """The recipe with a codec that divides pictures (..., H, W); what fits already stays as it is.
 
-    Strides and patches: the recipe's own, else 4, else 2, whichever first divides both sides and leaves four places a side (so 4 from 16 pixels on
-    and 2 below). Scales of a pyramid: if they do not end at the grid, 1, 2, 3 and on, each about half as large again as the last, up to the grid.
-    Channels follow from the shape when the codec is built. Text needs nothing.
+    Strides and patches: the recipe's own, else 4, else 2, whichever first divides both sides and leaves four places a
+    side (so 4 from 16 pixels on and 2 below). Scales of a pyramid: if they do not end at the grid, 1, 2, 3 and on, each
+    about half as large again as the last, up to the grid. Channels follow from the shape when the codec is built. Text
+    needs nothing.
     """
     if len(shape) < 3:
         return recipe
@@ -53,7 +55,10 @@ def _step(own: int, size: tuple[int, int], name: str) -> int:
     for step in (own, 4, 2):
         if isinstance(step, int) and step > 0 and not any(side % step or side // step < LEAST for side in size):
             return step
-    raise BadArgument(f"no {name} (of {own}, 4 and 2) divides {size[0]} x {size[1]} and leaves {LEAST} places a side; resize the pictures, to 32 x 32 for instance")
+    raise BadArgument(
+        f"no {name} (of {own}, 4 and 2) divides {size[0]} x {size[1]} and leaves {LEAST} places a side; "
+        "resize the pictures, to 32 x 32 for instance"
+    )
 
 
 def _square(scale: Any) -> tuple[int, int]:
@@ -85,10 +90,16 @@ def suits(system: System | CodecSystem, dataset: Dataset) -> None:
     """Refuses data that a system was not built for."""
     recipe, known = system.recipe, ("image", "text", "video")
     if recipe.modality in known and recipe.modality != dataset.modality:
-        raise DataError(f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; choose other data or another recipe (omniform systems)")
+        raise DataError(
+            f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; "
+            "choose other data or another recipe (omniform systems)"
+        )
     if dataset.modality != "text" and tuple(system.codec.shape) != tuple(dataset.shape):
-        raise ShapeError(f"this {recipe.name} was built for examples of shape {tuple(system.codec.shape)} and {dataset.name} has {tuple(dataset.shape)}; "
-                         "use the data that it was built for, or build one for this")
+        raise ShapeError(
+            f"this {recipe.name} was built for examples of shape {tuple(system.codec.shape)} and {dataset.name} has "
+            f"{tuple(dataset.shape)}; "
+            "use the data that it was built for, or build one for this"
+        )
     if isinstance(system, System):
         _same_classes(system.conditioning.parts, dataset)
 
@@ -99,9 +110,15 @@ def _same_classes(parts: Mapping[str, Any], dataset: Dataset) -> None:
         if num is None:
             continue
         if not dataset.classes:
-            raise ConditionError(f"this system is told {name!r} and {dataset.name} has no classes; sort the pictures into subfolders, one a class, or build it for this data")
+            raise ConditionError(
+                f"this system is told {name!r} and {dataset.name} has no classes; "
+                "sort the pictures into subfolders, one a class, or build it for this data"
+            )
         if num != len(dataset.classes) or (names and names != tuple(dataset.classes)):
-            raise ConditionError(f"this system knows {num} classes ({_some(names)}) and {dataset.name} has {len(dataset.classes)} ({_some(dataset.classes)}); build one for this data")
+            raise ConditionError(
+                f"this system knows {num} classes ({_some(names)}) and {dataset.name} has "
+                f"{len(dataset.classes)} ({_some(dataset.classes)}); build one for this data"
+            )
 
 
 def _some(names: tuple[str, ...]) -> str:

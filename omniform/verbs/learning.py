@@ -1,4 +1,5 @@
 """Training: first the codec where it has to learn, then the system on tokens made once."""
+
 from __future__ import annotations
 
 import logging
@@ -30,7 +31,10 @@ log = logging.getLogger("omniform.verbs")
 CODEC_SHARE = 0.25
 """Of the minutes: what a codec that has to learn first is given (ours)."""
 CODEC_STEPS = 4000
-"""A codec that has to learn first is given as many steps as the system, and no more than this (recipes/codec; its steps are several times cheaper)."""
+"""A codec that has to learn first is given as many steps as the system, and no more than this (as recipes/codec).
+
+Its steps are several times cheaper.
+"""
 CODEC_TRAINING = {"lr": 2e-3}
 """As recipes/codec."""
 SETTLED_ON = 2048
@@ -40,13 +44,24 @@ ROOM = 1 << 31
 _CHUNK = 256
 
 
-def train(system: System | CodecSystem, data: Dataset | str | Path, *, steps: int | None = None, minutes: float | None = None, out: str | Path | None = None,
-          resume: bool = False, on_step: Callable[[int, Tensor], None] | None = None, progress: bool | None = None, **settings: Any) -> Run:
+def train(
+    system: System | CodecSystem,
+    data: Dataset | str | Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[int, Tensor], None] | None = None,
+    progress: bool | None = None,
+    **settings: Any,
+) -> Run:
     """Train a system, or a codec alone, and leave a run in the folder `out`.
 
-    steps or minutes: the end, else the recipe's own. settings: fields of `training.Training` (batch, lr, seed, precision...) in place of the recipe's.
-    A learned codec that is still fresh is trained before the system, in out/codec: for a quarter of the minutes, or for as many steps besides (4000 at
-    the most). Where a run sees its data more than once, the tokens of a learned codec are made once. resume: go on with what is in `out`.
+    steps or minutes: the end, else the recipe's own. settings: fields of `training.Training` (batch, lr, seed,
+    precision...) in place of the recipe's. A learned codec that is still fresh is trained before the system, in
+    out/codec: for a quarter of the minutes, or for as many steps besides (4000 at the most). Where a run sees its data
+    more than once, the tokens of a learned codec are made once. resume: go on with what is in `out`.
     """
     dataset = opened(data)
     suits(system, dataset)
@@ -65,7 +80,9 @@ def train(system: System | CodecSystem, data: Dataset | str | Path, *, steps: in
             return Run(system, out, 0, [], run.seconds, "interrupted")
     elif not plan.steps and _fresh_codec(out):
         plan = shared(plan)[1]
-    if isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
+    if isinstance(system.codec, LearnedCodec) and (
+        plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)
+    ):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
     return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress)
 
@@ -77,7 +94,9 @@ def planned(recipe: Any, *, steps: int | None = None, minutes: float | None = No
         if name not in known:
             raise BadArgument(f"a training has no setting {name!r}; {nearest(name, known)}")
     if steps is not None and minutes is not None:
-        raise BadArgument(f"a training ends after steps or after minutes, and was given both ({steps} and {minutes:g}); leave one out")
+        raise BadArgument(
+            f"a training ends after steps or after minutes, and was given both ({steps} and {minutes:g}); leave one out"
+        )
     knobs: dict[str, Any] = {**recipe, **settings}
     if minutes is not None:
         if not isinstance(minutes, int | float) or not minutes > 0:
@@ -94,7 +113,9 @@ def shared(plan: Training) -> tuple[Training, Training]:
     """What a codec that learns first is given, and what is left for the system."""
     both = replace(plan, **CODEC_TRAINING, lrs={}, warmup=100, shape="cosine")
     if plan.timed:
-        return replace(both, seconds=plan.seconds * CODEC_SHARE), replace(plan, seconds=plan.seconds * (1 - CODEC_SHARE))
+        return replace(both, seconds=plan.seconds * CODEC_SHARE), replace(
+            plan, seconds=plan.seconds * (1 - CODEC_SHARE)
+        )
     return replace(both, steps=min(plan.steps, CODEC_STEPS)), plan
 
 
@@ -102,7 +123,10 @@ def _claim(out: Path, resume: bool) -> None:
     """Refuses a place that is not this run's to write in, before anything is computed."""
     checkpoints.claim(out, resume=resume)
     if not resume and _fresh_codec(out):
-        raise BadArgument(f"{out} holds a run already, which trained its codec; write resume=True (--resume) to go on with it, or choose another place")
+        raise BadArgument(
+            f"{out} holds a run already, which trained its codec; write resume=True (--resume) to go on with it, or "
+            "choose another place"
+        )
 
 
 def _fresh_codec(out: Path | None) -> bool:
@@ -113,21 +137,52 @@ def _fresh_codec(out: Path | None) -> bool:
 # ---- the codec ------------------------------------------------------------------------------------------------------
 
 
-def _codec_first(system: System, dataset: Dataset, plan: Training, out: Path | None, resume: bool, progress: bool | None) -> Run:
+def _codec_first(
+    system: System, dataset: Dataset, plan: Training, out: Path | None, resume: bool, progress: bool | None
+) -> Run:
     """The system's codec, trained by itself and frozen."""
     budget = f"{plan.seconds:.0f} s" if plan.timed else f"{plan.steps} steps"
-    log.info("the codec of %s is fresh: it is trained first, for %s (give codec= or --codec to use a trained one)", system.recipe.name, budget)
-    recipe = replace(system.recipe, name=f"{system.recipe.name}-codec", title=f"Codec of {system.recipe.title}", family="latent", network=None, process=None,
-                     conditions={}, guidance=None, training={}, ungraded={})
+    log.info(
+        "the codec of %s is fresh: it is trained first, for %s (give codec= or --codec to use a trained one)",
+        system.recipe.name,
+        budget,
+    )
+    recipe = replace(
+        system.recipe,
+        name=f"{system.recipe.name}-codec",
+        title=f"Codec of {system.recipe.title}",
+        family="latent",
+        network=None,
+        process=None,
+        conditions={},
+        guidance=None,
+        training={},
+        ungraded={},
+    )
     place = None if out is None else out / "codec"
-    run = _codec_trained(CodecSystem(recipe, system.codec), dataset, plan, place, resume and place is not None and place.is_dir(), progress, None)
+    run = _codec_trained(
+        CodecSystem(recipe, system.codec),
+        dataset,
+        plan,
+        place,
+        resume and place is not None and place.is_dir(),
+        progress,
+        None,
+    )
     if run.stopped != "interrupted":
         system.codec.requires_grad_(False)
     return run
 
 
-def _codec_trained(system: CodecSystem, dataset: Dataset, plan: Training, out: Path | None, resume: bool, progress: bool | None,
-                   on_step: Callable[[int, Tensor], None] | None) -> Run:
+def _codec_trained(
+    system: CodecSystem,
+    dataset: Dataset,
+    plan: Training,
+    out: Path | None,
+    resume: bool,
+    progress: bool | None,
+    on_step: Callable[[int, Tensor], None] | None,
+) -> Run:
     """A codec's run, settled at its end."""
     if not isinstance(system.codec, LearnedCodec):
         raise BadArgument(f"{type(system.codec).__name__} has nothing to learn; it is ready as it is")
@@ -154,7 +209,10 @@ def _keep_settled(system: CodecSystem, place: Path) -> None:
     """What was measured goes into the weights that `load` reads; what a resumed training reads stays as it was."""
     files = read_folder(place)
     name = "ema.safetensors" if "ema.safetensors" in files else "weights.safetensors"
-    files[name] = {**files[name], **{k: b.detach().cpu().contiguous() for k, b in system.named_buffers() if k in files[name]}}
+    files[name] = {
+        **files[name],
+        **{k: b.detach().cpu().contiguous() for k, b in system.named_buffers() if k in files[name]},
+    }
     write_folder(place, files)
 
 
@@ -166,7 +224,10 @@ def _codec_recovered(system: System, out: Path | None) -> bool:
     mine = {name.removeprefix("codec."): x for name, x in weights.items() if name.startswith("codec.")}
     own = system.codec.state_dict()
     if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in own.items()}:
-        raise BadArgument(f"the codec in {out} is another than this system's; build the system of that run, or start a new one elsewhere")
+        raise BadArgument(
+            f"the codec in {out} is another than this system's; build the system of that run, or start a new one "
+            "elsewhere"
+        )
     system.codec.load_state_dict(mine)
     system.codec.requires_grad_(False)
     return True
@@ -179,8 +240,9 @@ def _codec_recovered(system: System, out: Path | None) -> bool:
 class Tokenised(Split):
     """The examples of a split as tokens of a codec that no longer learns.
 
-    Of a stochastic codec each example is one draw (not the mode, whose variance is not the one that the codec promises): a function of seed and number.
-    Made in one pass in fixed pieces, so that an interrupted run finds the same bits.
+    Of a stochastic codec each example is one draw (not the mode, whose variance is not the one that the codec
+    promises): a function of seed and number. Made in one pass in fixed pieces, so that an interrupted run finds the
+    same bits.
     """
 
     def __init__(self, codec: Codec, source: Split, *, seed: int = 0, progress: bool | None = None):
@@ -194,12 +256,19 @@ class Tokenised(Split):
                 batch = source.batch(rows)
                 data = batch.data.to(device) if isinstance(batch.data, Tensor) else batch.data
                 tokens = codec.encode(data, rng=Rng.seeded(seed, rows, device=device).split("tokens"))
-                pieces.append((_kept(tokens.ids), _kept(tokens.vec), None if tokens.doc.stride(0) == 0 else tokens.doc.cpu()))
+                pieces.append(
+                    (_kept(tokens.ids), _kept(tokens.vec), None if tokens.doc.stride(0) == 0 else tokens.doc.cpu())
+                )
                 for name, value in batch.condition.items():
                     said.setdefault(name, []).append(value)
                 bar.add(len(rows))
-        self._ids, self._vec, self._doc = (None if any(x is None for x in xs) else torch.cat(xs) for xs in zip(*pieces, strict=True))
-        self._said = {name: torch.cat(parts) if isinstance(parts[0], Tensor) else [x for part in parts for x in part] for name, parts in said.items()}
+        self._ids, self._vec, self._doc = (
+            None if any(x is None for x in xs) else torch.cat(xs) for xs in zip(*pieces, strict=True)
+        )
+        self._said = {
+            name: torch.cat(parts) if isinstance(parts[0], Tensor) else [x for part in parts for x in part]
+            for name, parts in said.items()
+        }
 
     def __len__(self) -> int:
         return self._num
@@ -207,9 +276,20 @@ class Tokenised(Split):
     def batch(self, indices: Sequence[int] | Tensor) -> Batch:
         index = torch.as_tensor(indices)
         blank = self._space.blank(len(index))
-        tokens = Tokens(None if self._ids is None else self._ids[index].long(), None if self._vec is None else self._vec[index], blank.coord, blank.kind,
-                        blank.doc if self._doc is None else self._doc[index])
-        return Batch(tokens, {name: x[index] if isinstance(x, Tensor) else [x[i] for i in index.tolist()] for name, x in self._said.items()})
+        tokens = Tokens(
+            None if self._ids is None else self._ids[index].long(),
+            None if self._vec is None else self._vec[index],
+            blank.coord,
+            blank.kind,
+            blank.doc if self._doc is None else self._doc[index],
+        )
+        return Batch(
+            tokens,
+            {
+                name: x[index] if isinstance(x, Tensor) else [x[i] for i in index.tolist()]
+                for name, x in self._said.items()
+            },
+        )
 
 
 def _kept(x: Tensor | None) -> Tensor | None:
@@ -221,7 +301,10 @@ def tokenised(codec: Codec, dataset: Dataset, *, seed: int = 0, progress: bool |
     """The data set with its training part as tokens, unless they would need too much room: then as it is."""
     space = codec.space
     if len(dataset.train) * space.length * 4 * (space.channels + max(len(space.vocab), bool(space.bits))) > ROOM:
-        log.info("the tokens of %s examples would fill memory: each is encoded again whenever it is seen", f"{len(dataset.train):,}")
+        log.info(
+            "the tokens of %s examples would fill memory: each is encoded again whenever it is seen",
+            f"{len(dataset.train):,}",
+        )
         return dataset
     codec.eval()
     return replace(dataset, train=Tokenised(codec, dataset.train, seed=seed, progress=progress))

@@ -1,4 +1,5 @@
 """What there is."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,7 +14,16 @@ def systems(family: str | None = None, modality: str | None = None) -> list[dict
     for name in recipes.names():
         recipe = recipes.get(name)
         sources = [{"title": s.title, "arxiv": s.arxiv} for s in recipe.source]
-        rows.append({"name": name, "title": recipe.title, "family": recipe.family, "modality": recipe.modality, "sizes": ["tiny", *recipe.sizes], "sources": sources})
+        rows.append(
+            {
+                "name": name,
+                "title": recipe.title,
+                "family": recipe.family,
+                "modality": recipe.modality,
+                "sizes": ["tiny", *recipe.sizes],
+                "sources": sources,
+            }
+        )
     for column, wanted in (("family", family), ("modality", modality)):
         known = sorted({row[column] for row in rows})
         if wanted is not None and wanted not in known:

@@ -1,4 +1,5 @@
 """How likely a system finds data, and how its samples compare."""
+
 from __future__ import annotations
 
 import hashlib
@@ -17,7 +18,7 @@ from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split, cache_dir, order
 from omniform.evaluation import features
 from omniform.evaluation.features import Classifier
-from omniform.system.system import CodecSystem, System
+from omniform.system.system import CodecSystem, Counted, System
 from omniform.verbs.building import load, opened
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
@@ -30,7 +31,10 @@ def _system(system: System | CodecSystem | str | Path) -> System:
     """A system that generates; or the one in a folder."""
     found = load(system) if isinstance(system, str | Path) else system
     if not isinstance(found, System):
-        raise BadArgument(f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec ...)")
+        raise BadArgument(
+            f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train "
+            "NAME --codec ...)"
+        )
     return found
 
 
@@ -44,12 +48,19 @@ def _some(split: Split, num: int | None, seed: int) -> Tensor:
 # ---- likelihood -----------------------------------------------------------------------------------------------------
 
 
-def score(system: System | str | Path, data: Dataset | str | Path, num: int | None = None, *, batch: int = 64, seed: int = 0,
-          progress: bool | None = None) -> dict[str, Any]:
+def score(
+    system: System | str | Path,
+    data: Dataset | str | Path,
+    num: int | None = None,
+    *,
+    batch: int = 64,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> dict[str, Any]:
     """Nats of held-out examples: the mean, and per dimension of the space in which they are measured.
 
-    "kind" says exact or bound (an upper bound of the negative log-likelihood). Intractable where the family has neither. Numbers in the space of a
-    learned codec compare systems on that codec only.
+    "kind" says exact or bound (an upper bound of the negative log-likelihood). Intractable where the family has
+    neither. Numbers in the space of a learned codec compare systems on that codec only.
     """
     system, dataset = _system(system), opened(data)
     suits(system, dataset)
@@ -66,8 +77,17 @@ def score(system: System | str | Path, data: Dataset | str | Path, num: int | No
             dimensions += int(tokens.real.sum()) * _wide(tokens)
             bar.add(len(rows))
     total = math.fsum(nats)
-    return {"recipe": system.recipe.name, "data": dataset.name, "split": "test", "examples": len(nats), "nats": total / len(nats), "nats_per_dimension": total / dimensions,
-            "dimensions": dimensions / len(nats), "space": _measured_in(system.codec), "kind": system.process.likelihood or "bound"}
+    return {
+        "recipe": system.recipe.name,
+        "data": dataset.name,
+        "split": "test",
+        "examples": len(nats),
+        "nats": total / len(nats),
+        "nats_per_dimension": total / dimensions,
+        "dimensions": dimensions / len(nats),
+        "space": _measured_in(system.codec),
+        "kind": system.process.likelihood or "bound",
+    }
 
 
 def _wide(tokens: Tokens) -> int:
@@ -95,57 +115,116 @@ def _measured_in(codec: Codec) -> str:
 # ---- samples --------------------------------------------------------------------------------------------------------
 
 
-def evaluate(system: System | str | Path, data: Dataset | str | Path, num: int = 1000, classifier: Classifier | None = None, *, seed: int = 0, batch: int = 64,
-             progress: bool | None = None) -> dict[str, Any]:
+def evaluate(
+    system: System | str | Path,
+    data: Dataset | str | Path,
+    num: int = 1000,
+    classifier: Classifier | None = None,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    progress: bool | None = None,
+) -> dict[str, Any]:
     """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`).
 
-    Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise. Text has no such features: score it.
+    Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise.
+    Text has no such features: score it.
     """
     system, dataset = _system(system), opened(data)
     suits(system, dataset)
     if dataset.modality != "image":
-        raise DataError(f"samples of {dataset.modality} have no features to be compared in; omniform score measures their likelihood")
+        raise DataError(
+            f"samples of {dataset.modality} have no features to be compared in; omniform score measures their "
+            "likelihood"
+        )
     if num < 4:
         raise BadArgument(f"expected 4 pictures or more to compare, found {num}")
     classifier = classifier or judge(dataset, progress=progress)
     chosen, held = _some(dataset.train, num, seed), _some(dataset.test, num, seed)
     real, unseen = dataset.train.batch(chosen), dataset.test.batch(held)
     told = {k: v for k, v in real.condition.items() if k in system.conditioning.parts}
+    meters: list[Counted] = []
     began = time.monotonic()
-    fake = generated(system, len(chosen), told, seed=seed, batch=batch, progress=progress)
+    fake = generated(
+        system,
+        len(chosen),
+        told,
+        seed=seed,
+        batch=batch,
+        progress=progress,
+        wrap=lambda net: meters.append(Counted(net)) or meters[-1],
+    )
     seconds = time.monotonic() - began
     labels, kept = told.get("label"), ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions")
-    floor, ceiling = features.floor_and_ceiling(classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed)
+    floor, ceiling = features.floor_and_ceiling(
+        classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed
+    )
     measured = features.evaluate_images(classifier, real.data, fake, labels)
-    return {"recipe": system.recipe.name, "data": dataset.name, **{k: measured[k] for k in kept}, "samples": len(fake), "seconds_per_sample": seconds / len(fake),
-            "floor": {k: floor[k] for k in kept}, "ceiling": {k: ceiling[k] for k in kept}, "judge": classifier.sentence()}
+    return {
+        "recipe": system.recipe.name,
+        "data": dataset.name,
+        **{k: measured[k] for k in kept},
+        "samples": len(fake),
+        "calls": sum(m.calls for m in meters) // -(-len(fake) // batch),
+        "seconds_per_sample": seconds / len(fake),
+        "floor": {k: floor[k] for k in kept},
+        "ceiling": {k: ceiling[k] for k in kept},
+        "judge": classifier.sentence(),
+    }
 
 
-def generated(system: System, num: int, condition: Mapping[str, Any], *, seed: int = 0, batch: int = 64, progress: bool | None = None, **how: Any) -> Any:
+def generated(
+    system: System,
+    num: int,
+    condition: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    progress: bool | None = None,
+    **how: Any,
+) -> Any:
     """`system.generate` in batches; row i is the same whatever the batch. condition: name -> one value a row."""
     pieces = []
     with Bar(num, "generating", progress) as bar:
         for first in range(0, num, batch):
             rows = range(first, min(first + batch, num))
             said = {k: v[first : rows.stop] for k, v in condition.items()}
-            pieces.append(system.generate(len(rows), said, seed=seed, rows=rows, watch=lambda state, n=len(rows), a=first: bar.to(a + n * float(state.progress.mean())), **how))
+            pieces.append(
+                system.generate(
+                    len(rows),
+                    said,
+                    seed=seed,
+                    rows=rows,
+                    watch=lambda state, n=len(rows), a=first: bar.to(a + n * float(state.progress.mean())),
+                    **how,
+                )
+            )
             bar.to(rows.stop)
     return torch.cat(pieces) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
 
 
-def judge(data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None) -> Classifier:
-    """The classifier of a data set's labels, trained once and kept in the cache; fixed random features where there are no labels."""
+def judge(
+    data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None
+) -> Classifier:
+    """The classifier of a data set's labels, trained once and kept in the cache.
+
+    Where there are no labels: fixed random features.
+    """
     dataset = opened(data)
     if not dataset.classes:
         return features.random_features(dataset.shape, seed=seed)
     steps = steps or JUDGE_STEPS
     first = dataset.train.batch(range(min(64, len(dataset.train)))).data
-    told = repr((dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)).encode()
+    told = repr(
+        (dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)
+    ).encode()
     place = cache_dir() / "judges" / f"{hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]}"
     if (place / features.CARD).is_file():
         return features.load(place)
     with Bar(1.0, "training the classifier that judges", progress) as bar:
-        classifier = features.train_classifier(dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share))
+        classifier = features.train_classifier(
+            dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share)
+        )
     features.save(classifier, place)
     return classifier
 
@@ -153,9 +232,16 @@ def judge(data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0
 # ---- several --------------------------------------------------------------------------------------------------------
 
 
-def compare(systems: Sequence[System | str | Path], data: Dataset | str | Path, num: int = 500, classifier: Classifier | None = None, *, seed: int = 0,
-            progress: bool | None = None) -> list[dict[str, Any]]:
-    """A row a system: size, likelihood where there is one, distances and cost of its samples where they are pictures."""
+def compare(
+    systems: Sequence[System | str | Path],
+    data: Dataset | str | Path,
+    num: int = 500,
+    classifier: Classifier | None = None,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> list[dict[str, Any]]:
+    """A row a system: its size, its likelihood where there is one, and how its samples do where they are pictures."""
     if not systems:
         raise BadArgument("expected one system or more to compare, found none")
     dataset = opened(data)
@@ -167,7 +253,12 @@ def compare(systems: Sequence[System | str | Path], data: Dataset | str | Path, 
     rows = []
     for name, system in found:
         parameters = sum(p.numel() for part in (system.network, system.conditioning) for p in part.parameters())
-        row: dict[str, Any] = {"system": name, "recipe": system.recipe.name, "family": system.recipe.family, "parameters": parameters}
+        row: dict[str, Any] = {
+            "system": name,
+            "recipe": system.recipe.name,
+            "family": system.recipe.family,
+            "parameters": parameters,
+        }
         try:
             scored = score(system, dataset, num, seed=seed, progress=progress)
             row |= {k: scored[k] for k in ("nats_per_dimension", "space", "kind")}
@@ -175,6 +266,17 @@ def compare(systems: Sequence[System | str | Path], data: Dataset | str | Path, 
             row |= {"nats_per_dimension": None, "space": None, "kind": None}
         if dataset.modality == "image":
             measured = evaluate(system, dataset, num, classifier, seed=seed, progress=progress)
-            row |= {k: measured[k] for k in ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions", "seconds_per_sample")}
+            row |= {
+                k: measured[k]
+                for k in (
+                    "frechet",
+                    "kernel",
+                    "precision",
+                    "recall",
+                    "accuracy_on_conditions",
+                    "calls",
+                    "seconds_per_sample",
+                )
+            }
         rows.append(row)
     return rows

@@ -1,10 +1,11 @@
 """A progress bar for what takes longer than two seconds."""
+
 from __future__ import annotations
 
 import sys
 from typing import Self, final
 
-_PATIENCE = 2.0     # seconds before it is shown
+_PATIENCE = 2.0  # seconds before it is shown
 
 
 @final
@@ -15,8 +16,16 @@ class Bar:
         from tqdm import tqdm
 
         quiet = not (sys.stderr.isatty() if shown is None else shown)
-        self._bar = tqdm(total=total, desc=what, delay=_PATIENCE, disable=quiet, file=sys.stderr, dynamic_ncols=True, leave=False,
-                         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
+        self._bar = tqdm(
+            total=total,
+            desc=what,
+            delay=_PATIENCE,
+            disable=quiet,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        )
 
     def add(self, amount: float) -> None:
         self._bar.update(amount)

