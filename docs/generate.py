@@ -1,7 +1,8 @@
 """Writes what is generated in the documents: the text between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 
-    python docs/generate.py         # make docs
+python docs/generate.py         # make docs
 """
+
 from __future__ import annotations
 
 import re
@@ -11,7 +12,7 @@ from omniform.verbs.listing import systems
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md",)
-FEW = 5     # sizes that are named; ours
+FEW = 5  # sizes that are named; ours
 
 
 def recipes_table() -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..core.errors import BadArgument
 from ..core.net import Block, Env
@@ -40,7 +41,10 @@ class PreNorm(Block):
         self.modulate = modulate
         part = modulate if isinstance(modulate, Spec) else {"zero": Spec(AdaLN), "single": Spec(SharedAdaLN)}.get(modulate or "")
         self.modulation = nn.ModuleList(part.build(width=width, chunks=chunks) for _ in range(streams)) if part else None
-        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = dropout
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout) if self.dropout and self.training else x
 
     def _chunks(self, env: Env, length: int) -> list[Tensor]:
         """Shift, scale, gate of mixer and MLP, each (B, 1 or L, D)."""
@@ -53,15 +57,15 @@ class PreNorm(Block):
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if self.modulation is None:
-            x = x + self.drop(self.mixer(self.norm_mixer(x), env))
+            x = x + self._drop(self.mixer(self.norm_mixer(x), env))
             if self.cross is not None:
                 x = x + self.cross(self.norm_cross(x), env)
-            return x if self.mlp is None else x + self.drop(self.mlp(self.norm_mlp(x), env))
+            return x if self.mlp is None else x + self._drop(self.mlp(self.norm_mlp(x), env))
         c = self._chunks(env, x.shape[1])
-        x = x + c[2] * self.drop(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env))
+        x = x + c[2] * self._drop(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env))
         if self.cross is not None:
             x = x + self.cross(x, env)
-        return x if self.mlp is None else x + c[5] * self.drop(self.mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
+        return x if self.mlp is None else x + c[5] * self._drop(self.mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
 
 
 class PostNorm(Block):
@@ -71,8 +75,11 @@ class PostNorm(Block):
         super().__init__()
         self.mixer, self.mlp = mixer.build(width=width), mlp.build(width=width)
         self.norm_mixer, self.norm_mlp = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
-        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = dropout
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout) if self.dropout and self.training else x
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        x = self.norm_mixer(x + self.drop(self.mixer(x, env)))
-        return self.norm_mlp(x + self.drop(self.mlp(x, env)))
+        x = self.norm_mixer(x + self._drop(self.mixer(x, env)))
+        return self.norm_mlp(x + self._drop(self.mlp(x, env)))

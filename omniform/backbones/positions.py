@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..core.query import one_row
 from ..core.tokens import Space
@@ -20,7 +21,8 @@ class LearnedPositions(nn.Module):
         self.register_buffer("index", space.index(), persistent=False)
 
     def forward(self, coord: Tensor) -> Tensor:
-        return self.table[self.index[self.space.ravel(one_row(coord))]]
+        place = self.space.ravel(one_row(coord))
+        return F.embedding(place if self.space.coord is None else self.index[place], self.table)
 
 
 class LevelPositions(nn.Module):
@@ -32,7 +34,7 @@ class LevelPositions(nn.Module):
         self.table = nn.Parameter(torch.randn(space.axes[self.axis].size, width) * std)
 
     def forward(self, coord: Tensor) -> Tensor:
-        return self.table[one_row(coord)[..., self.axis].long()]
+        return F.embedding(one_row(coord)[..., self.axis].long(), self.table)
 
 
 class AxialPositions(nn.Module):
@@ -65,7 +67,7 @@ class SinCosPositions(nn.Module):
             angle = coord[..., axis, None] * self.frequency
             parts += [angle.sin(), angle.cos()]
         table = torch.cat(parts, -1).float()
-        return nn.functional.pad(table, (0, self.width - table.shape[-1]))
+        return table if table.shape[-1] == self.width else F.pad(table, (0, self.width - table.shape[-1]))
 
 
 class Rotary(nn.Module):

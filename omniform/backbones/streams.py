@@ -17,6 +17,7 @@ class Streams(nn.Module):
         self.each = nn.ModuleList(make() for _ in range(num))
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        if len(self.each) == 1 or env.prefix == 0:
-            return self.each[0](x)
-        return torch.cat([self.each[1](x[:, : env.prefix]), self.each[0](x[:, env.prefix:])], 1)
+        main, *others = self.each
+        if not others or env.prefix == 0:
+            return main(x)
+        return torch.cat([others[0](x[:, : env.prefix]), main(x[:, env.prefix:])], 1)

@@ -126,7 +126,7 @@ def _described(answer: dict[str, Any]) -> str:
         head = ("size", "what", "published", "ours", "gap", "verdict", "printed in")
         lines += ["  " + line for line in table([_fact(f) for f in answer["facts"]], head).splitlines()]
     else:
-        lines += ["", "no figures are recorded for it"]
+        lines += ["", "no figures are published at this size"]
     return "\n".join(lines)
 
 

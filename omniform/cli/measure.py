@@ -67,9 +67,26 @@ def evaluate(
     answer = evaluated(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)
+    if "rfid" in answer:
+        return _lost(answer)
     rows = [(k.replace("_", " "), answer[k], answer["floor"][k], answer["ceiling"][k]) for k in answer["floor"]]
     click.echo(table(rows, (f"{answer['samples']:,} pictures", answer["recipe"], "held-out real", "noise")))
     click.echo(f"{answer['seconds_per_sample']:.3g} s and {answer['calls']} network calls a picture. {answer['judge']}")
+
+
+def _lost(answer: dict[str, Any]) -> None:
+    """What a codec loses, in words."""
+    click.echo(
+        f"{answer['recipe']}: {answer['pictures']:,} held-out pictures of {answer['data']} through "
+        f"{answer['tokens']} tokens: "
+        f"absolute error {answer['absolute']:.4f}, PSNR {answer['psnr']:.1f} dB, rFID {answer['rfid']:.3f} in the "
+        "features of the classifier below"
+    )
+    for number, book in enumerate(answer.get("codebooks", ())):
+        click.echo(
+            f"codebook {number}: {100 * book['used']:.0f}% of the codes occur, perplexity {book['perplexity']:.0f}"
+        )
+    click.echo(answer["judge"])
 
 
 _COLUMNS = {

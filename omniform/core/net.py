@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .order import Pattern
-from .query import Answer, Query, one_row
+from .query import PRELUDE, Answer, Query, one_row
 
 Place = Literal["modulate", "prefix", "cross", "joint", "add", "start"]
 
@@ -101,18 +101,27 @@ class Record:
 
     def extend(self, turn: Tensor, lane: Tensor, doc: Tensor) -> None:
         """These places are remembered now."""
-        self.chunks.append((one_row(turn), one_row(lane), one_row(doc)))
+        self.chunks.append((turn, lane, doc))
         self.used += turn.shape[1]
+        self.intact = self.intact and (doc.stride(0) == 0 or bool((doc >= 0).all()))
+
+    def last_turn(self) -> int:
+        """The highest turn of what is remembered and was not forgotten; PRELUDE where nothing is. Turns rise from chunk to chunk."""
+        if self.intact and self.chunks:
+            return int(one_row(self.chunks[-1][0]).amax())
+        ledger = self.ledger()
+        return PRELUDE if ledger is None else int(torch.where(ledger[2] >= 0, ledger[0], PRELUDE).amax())
 
     def ledger(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Turn, lane, document of everything remembered, (B or 1, N) each; joined when somebody needs them."""
         if len(self.chunks) > 1:
             joined = []
             for column in zip(*self.chunks, strict=True):
-                rows = max(x.shape[0] for x in column)
-                joined.append(torch.cat([x.expand(rows, -1) for x in column], 1))
+                each = [one_row(x) for x in column]
+                rows = max(x.shape[0] for x in each)
+                joined.append(torch.cat([x.expand(rows, -1) for x in each], 1))
             self.chunks = [tuple(joined)]  # type: ignore[list-item]
-        return self.chunks[0] if self.chunks else None
+        return tuple(one_row(x) for x in self.chunks[0]) if self.chunks else None  # type: ignore[return-value]
 
 
 @dataclass

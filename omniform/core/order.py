@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import BadArgument
 from .rng import Rng
-from .tokens import Space
+from .tokens import Space, in_every_row
 
 Pattern = Literal["full", "causal", "blocks", "any"]
 
@@ -29,12 +29,12 @@ class Order(ABC):
 
 
 def _shared(coord: Tensor, row: Tensor) -> Tensor:
-    return row.expand(coord.shape[0], -1)
+    return in_every_row(row, coord.shape[0])
 
 
 def _dense(key: Tensor) -> Tensor:
-    """Equal keys -> equal turns, counted without gaps: (L,) -> (1, L)."""
-    return torch.unique(key, return_inverse=True)[1].reshape(1, -1)
+    """Equal keys -> equal turns, counted without gaps."""
+    return torch.unique(key, return_inverse=True)[1]
 
 
 class Raster(Order):
@@ -46,7 +46,7 @@ class Raster(Order):
 
     def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
         turn = torch.arange(coord.shape[1], device=coord.device)
-        return _shared(coord, (turn.flip(0) if self.reverse else turn)[None])
+        return _shared(coord, turn.flip(0) if self.reverse else turn)
 
 
 class Shuffle(Order):
@@ -81,7 +81,7 @@ class BlocksOf(Order):
         self.size = size
 
     def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
-        return _shared(coord, (torch.arange(coord.shape[1], device=coord.device) // self.size)[None])
+        return _shared(coord, torch.arange(coord.shape[1], device=coord.device) // self.size)
 
 
 class Delay(Order):
@@ -111,4 +111,4 @@ class Together(Order):
     pattern: Pattern = "full"
 
     def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
-        return _shared(coord, torch.zeros((1, coord.shape[1]), dtype=torch.long, device=coord.device))
+        return _shared(coord, torch.zeros(coord.shape[1], dtype=torch.long, device=coord.device))

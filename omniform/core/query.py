@@ -60,7 +60,7 @@ class Answer:
 
 def one_row(x: Tensor) -> Tensor:
     """x (B, ...) or, where every row is the same view, its first row (1, ...)."""
-    return x[:1] if x.stride(0) == 0 else x
+    return x[:1] if x.shape[0] > 1 and x.stride(0) == 0 else x
 
 
 def visible(turn: Tensor, lane: Tensor, doc: Tensor, past: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:

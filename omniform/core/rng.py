@@ -91,7 +91,7 @@ class Rng:
         """An independent stream a number; a (B,) tensor gives each row its own."""
         if isinstance(number, int) and isinstance(self._keys, int):
             return Rng(_mixed_number(self._keys + (number + 1) * _GOLDEN), self.device)
-        return Rng(lambda: _mixed((torch.as_tensor(number, dtype=torch.int64, device=self.device) + 1).mul_(_GOLDEN).add_(self.keys)), self.device)
+        return Rng(lambda: _mixed(self.keys + (torch.as_tensor(number, dtype=torch.int64, device=self.device) + 1) * _GOLDEN), self.device)
 
     def take(self, rows: Tensor) -> Rng:
         """The streams of some rows."""

@@ -17,6 +17,11 @@ def _picked(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index.reshape(index.shape + (1,) * (x.dim() - 2)).expand(*index.shape, *x.shape[2:]))
 
 
+def in_every_row(row: Tensor, rows: int) -> Tensor:
+    """(...) -> (rows, ...), known to be shared: stride 0 along the rows, even of one."""
+    return row.as_strided((rows, *row.shape), (0, *row.stride()))
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """What each token says, where it sits, which kind and which document it belongs to.
@@ -61,13 +66,15 @@ class Tokens:
     def to(self, device: Any) -> Tokens:
         return self._mapped(lambda x: x.to(device))
 
-    def put(self, index: Tensor, content: Any) -> Tokens:
-        """The same tokens with other content at index (B, n)."""
+    def put(self, places: slice | Tensor, content: Any) -> Tokens:
+        """The same tokens with other content at a slice, or at (B, n) row by row."""
         def written(mine: Tensor | None, new: Tensor | None) -> Tensor | None:
             if mine is None or new is None:
                 return mine
-            return mine.scatter(1, index.unsqueeze(-1).expand(-1, -1, mine.shape[-1]), new.to(mine.dtype))
-        return replace(self, ids=written(self.ids, content.ids), vec=written(self.vec, content.vec))
+            if isinstance(places, slice):
+                return mine.slice_scatter(new.to(mine.dtype), 1, places.start, places.stop)
+            return mine.scatter(1, places.unsqueeze(-1).expand(-1, -1, mine.shape[-1]), new.to(mine.dtype))
+        return Tokens(written(self.ids, content.ids), written(self.vec, content.vec), self.coord, self.kind, self.doc)
 
     def where(self, keep: Tensor, other: Any) -> Tokens:
         """My content where keep (B, L), else the other's."""
@@ -134,9 +141,11 @@ class Space:
 
     def ravel(self, coord: Tensor) -> Tensor:
         """(..., A) -> (...) long: the number of a place in the full grid."""
-        number = torch.zeros(coord.shape[:-1], dtype=torch.long, device=coord.device)
+        number: Tensor | None = None
         for i, a in enumerate(self.axes):
-            number = number * a.size + coord[..., i].long().clamp(0, a.size - 1)
+            here = coord[..., i].long().clamp(0, a.size - 1)
+            number = here if number is None else number * a.size + here
+        assert number is not None
         return number
 
     def blank(self, batch: int, extent: Mapping[str, int] | None = None, *, device: Any = None) -> Tokens:
@@ -152,8 +161,8 @@ class Space:
         coord = space.places.to(device)
         shape = (batch, len(coord))
         books = 1 if self.bits else len(self.vocab)
-        zero = torch.zeros((1, len(coord)), dtype=torch.long, device=device).expand(shape)
+        zero = in_every_row(torch.zeros(len(coord), dtype=torch.long, device=device), batch)
         return Tokens(
             ids=torch.zeros((*shape, books), dtype=torch.long, device=device) if books else None,
             vec=torch.zeros((*shape, self.channels), device=device) if self.channels else None,
-            coord=coord.expand(batch, -1, -1), kind=zero, doc=zero)
+            coord=in_every_row(coord, batch), kind=zero, doc=zero)

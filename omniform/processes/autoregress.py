@@ -81,31 +81,23 @@ class Autoregress(Process[Growing]):
     def step(self, net: Net, state: Growing, *, rng: Rng) -> Growing:
         first = state.next
         last = first + self._prompted(state)
-        if last > first + 1:
-            places: slice | Tensor = _joined(state.spans[first:last])
-            pattern = self.order.pattern
-        else:
-            places, pattern = state.spans[first], "full"
-        query = self._query(state.tokens, state.turn, state.plan, places, state.progress, pattern)
-        answer = net(query, remember=True)
-        tokens = state.tokens
-        if last == first + 1:
-            drawn = answer.distribution.sample(rng=rng, how=self.sampling)
-            index = _index(places, tokens)
+        one = last == first + 1
+        places = state.spans[first] if one else _joined(state.spans[first:last])
+        answer = net(self._query(state.tokens, state.turn, state.plan, places, state.progress, "full" if one else self.order.pattern), remember=True)
+        tokens, done, over = state.tokens, state.done, last == len(state.spans)
+        if one:
+            drawn: Any = answer.distribution.sample(rng=rng, how=self.sampling)
             if state.given is not None:
-                kept = tokens.gather(index).where(taken(state.given, index), drawn)
-                tokens = tokens.put(index, kept)
-            else:
-                tokens = tokens.put(index, drawn)
-        done = state.done
+                drawn = _at(tokens, places).where(taken(state.given, places), drawn)
+            tokens = tokens.put(places, drawn)
         if self.space.stop is not None and tokens.ids is not None:
-            stopped = (taken(tokens.ids, _index(places, tokens))[..., 0] == self.space.stop).any(-1)
-            done = done | stopped
-        if last == len(state.spans):
-            done = torch.ones_like(done)
-        progress = torch.full_like(state.progress, last / len(state.spans))
-        state = replace(state, tokens=tokens, at=state.at + (last - first), progress=progress, done=done, next=last)
-        return replace(state, tokens=self._ended(state.tokens)) if self.space.stop is not None and bool(done.all()) else state
+            stopped = taken(tokens.ids, places)[..., 0] == self.space.stop
+            if bool(stopped.any()):
+                done = done | stopped.any(-1)
+                over = over or bool(done.all())
+            tokens = self._ended(tokens) if over else tokens
+        return replace(state, tokens=tokens, at=state.at + (last - first), progress=torch.full_like(state.progress, last / len(state.spans)),
+                       done=torch.ones_like(done) if over else done, next=last)
 
     def _prompted(self, state: Growing) -> int:
         """How many turns to ask at once: all that are given in every row (their answers are not needed, only remembered), else one."""
@@ -113,7 +105,7 @@ class Autoregress(Process[Growing]):
             return 1
         known = 0
         for places in state.spans:
-            if not bool(taken(state.given, _index(places, state.tokens)).all()):
+            if not bool(taken(state.given, places).all()):
                 break
             known += 1
         return max(known, 1)
@@ -146,7 +138,5 @@ def _joined(spans: tuple[slice | Tensor, ...]) -> slice | Tensor:
     return torch.cat(spans, 1)  # type: ignore[arg-type]
 
 
-def _index(places: slice | Tensor, tokens: Tokens) -> Tensor:
-    if isinstance(places, slice):
-        return torch.arange(places.start, places.stop, device=tokens.doc.device)[None].expand(tokens.batch, -1)
-    return places
+def _at(tokens: Tokens, places: slice | Tensor) -> Tokens:
+    return tokens.at(places) if isinstance(places, slice) else tokens.gather(places)

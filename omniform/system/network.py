@@ -103,12 +103,12 @@ class Session:
             return self._ask(query, None, False)
         if self.policy == "kv":
             record = self.records.setdefault(query.stage, Record())
-            if remember:
-                self._check(query, record.ledger() if not query.turn.is_cuda and record.used else None)
+            if remember and not query.turn.is_cuda:         # a check would wait for the device at every question
+                self._check(query, record.last_turn() if record.used else PRELUDE)
             return self._ask(query, record, remember)
         past = self.recalled.get(query.stage)
-        if remember:
-            self._check(query, None if past is None else (past.turn, past.lane, past.tokens.doc))
+        if remember and not query.turn.is_cuda:
+            self._check(query, PRELUDE if past is None else int(torch.where(past.tokens.real, past.turn, PRELUDE).amax()))
         whole = query if past is None else query.after(past)
         answer = self._ask(whole, None, False)
         if remember:
@@ -119,16 +119,12 @@ class Session:
         return Answer(answer.distribution.at(places), {k: v[:, places] for k, v in answer.taps.items()}, answer.dues)
 
     @staticmethod
-    def _check(query: Query, past: tuple[Tensor, ...] | None) -> None:
-        if query.turn.is_cuda:
-            return                                      # a check would wait for the device at every question
+    def _check(query: Query, last: int) -> None:
         if bool(one_row(query.lane).any()):
             raise LaneError("scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True")
-        if past is not None:
-            last = torch.where(past[2] >= 0, past[0], PRELUDE).amax()
-            if bool(last >= one_row(query.turn).amin()) and int(last) > PRELUDE:
-                raise TurnError(f"a remembered token must come after everything remembered before it (turn {int(last)}), not at turn {int(query.turn.min())}; "
-                                "give the question a later turn, or forget first")
+        if last > PRELUDE and last >= int(one_row(query.turn).amin()):
+            raise TurnError(f"a remembered token must come after everything remembered before it (turn {last}), not at turn {int(query.turn.min())}; "
+                            "give the question a later turn, or forget first")
 
     def _ask(self, query: Query, record: Record | None, remember: bool) -> Answer:
         tower = self.network.towers[query.stage]
@@ -157,7 +153,6 @@ class Session:
         h = tower.backbone(x, env)
         if record is not None and remember:
             record.extend(turn, lane, doc)
-            record.intact = record.intact and (doc.stride(0) == 0 or bool((doc >= 0).all()))
         cut = (lambda y: y[:, front:]) if front else (lambda y: y)
         return Answer(tower.head(cut(h)), {k: cut(v) for k, v in env.taps.items()}, env.dues)
 
@@ -192,7 +187,7 @@ class Session:
         with torch.no_grad():                           # what is remembered is not differentiated through
             tower.backbone(prefix.tokens, env)
         record.extend(turn, zero, prefix.doc)
-        record.prefixed, record.intact = True, record.intact and whole
+        record.prefixed = True
 
     def forget(self, turn: Tensor) -> None:
         for record in self.records.values():
@@ -217,7 +212,7 @@ class Session:
     def fork(self, rows: Tensor) -> Net:
         other = Session(self.network, self.context.rows(rows), self.policy, self.taps)
         for stage, record in self.records.items():
-            pick = lambda x: x if x.shape[0] == 1 else x[rows]  # noqa: E731
+            pick = lambda x: y if (y := one_row(x)).shape[0] == 1 else x[rows]  # noqa: E731
             other.records[stage] = Record(record.used, record.intact, record.prefixed, {k: v.rows(rows) for k, v in record.blocks.items()},
                                           [tuple(pick(x) for x in chunk) for chunk in record.chunks])  # type: ignore[misc]
         for stage, past in self.recalled.items():

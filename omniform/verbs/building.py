@@ -18,7 +18,7 @@ from omniform.system.recipe import Recipe
 from omniform.system.storage import find_folder
 from omniform.system.system import CodecSystem, System
 from omniform.verbs.changing import changed
-from omniform.verbs.fitting import fit_codec, fit_head
+from omniform.verbs.fitting import fit_codec, fit_head, fit_patch
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
@@ -50,13 +50,12 @@ def build(
                 f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; "
                 f"omniform systems --modality {dataset.modality} lists what fits"
             )
-        recipe = fit_codec(
-            system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes)), dataset.shape
-        )
-    if codec is None:
-        return _assembled(changed(recipe, changes), None, seed)
-    recipe, module = _with_codec(recipe, codec, dataset)
-    return _assembled(changed(recipe, changes), module, seed)
+        recipe = system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes))
+    if codec is not None:
+        recipe, module = _with_codec(recipe, codec, dataset)
+        return _assembled(changed(recipe, changes), module, seed)
+    recipe = recipe if dataset is None else fit_codec(recipe, dataset.shape)
+    return _assembled(changed(recipe, changes), None, seed)
 
 
 def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | CodecSystem:
@@ -84,12 +83,13 @@ def _with_codec(
             f"{tuple(dataset.shape)}; "
             "train one on this data (omniform train vq --data ...)"
         )
-    wanted = system_build.assemble(replace(recipe, network=None), seed=0).codec.space
+    wanted = system_build.assemble(
+        replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)
+    ).codec.space
     if isinstance(recipe.codec.args.get("inner"), Spec) and not isinstance(spec.args.get("inner"), Spec):
-        folded = recipe.codec.but({"inner": spec})
-        outer: Any = folded.build(shape=module.shape)
-        outer.inner = module
-        spec, module = folded, outer
+        spec = fit_patch(recipe.codec, spec, tuple(a.size for a in module.space.axes[-2:]))
+        outer: Any = spec.build(shape=module.shape)
+        outer.inner, module = module, outer
     if _spoken(module.space) != _spoken(wanted):
         raise CodecError(
             f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has "

@@ -19,10 +19,10 @@ LEAST = 4
 def fit_codec(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """The recipe with a codec that divides pictures (..., H, W); what fits already stays as it is.
 
-    Strides and patches: the recipe's own, else 4, else 2, whichever first divides both sides and leaves four places a
-    side (so 4 from 16 pixels on and 2 below). Scales of a pyramid: if they do not end at the grid, 1, 2, 3 and on, each
-    about half as large again as the last, up to the grid. Channels follow from the shape when the codec is built. Text
-    needs nothing.
+    Strides and patches: the recipe's own, else 4, else 2 (else 1 for patches of another codec's latents), whichever
+    first divides both sides and leaves four places a side (so 4 from 16 pixels on and 2 below). Scales of a pyramid: if
+    they do not end at the grid, 1, 2, 3 and on, each about half as large again as the last, up to the grid. Channels
+    follow from the shape when the codec is built. Text needs nothing.
     """
     if len(shape) < 3:
         return recipe
@@ -39,7 +39,7 @@ def _fit(spec: Spec, path: str, size: tuple[int, int], changes: dict[str, Any]) 
     for name in ("stride", "patch"):
         if spec.takes(name):
             own = spec.args.get(name, inspect.signature(spec.make).parameters[name].default)
-            step = _step(own, size, name)
+            step = _step(own, size, name, finest=1 if isinstance(inner, Spec) else 2)
             if step != own:
                 changes[f"{path}.{name}"] = step
             size = (size[0] // step, size[1] // step)
@@ -48,11 +48,11 @@ def _fit(spec: Spec, path: str, size: tuple[int, int], changes: dict[str, Any]) 
     return size
 
 
-def _step(own: int, size: tuple[int, int], name: str) -> int:
-    """The first of own, 4 and 2 that divides both sides and leaves enough."""
+def _step(own: int, size: tuple[int, int], name: str, *, finest: int) -> int:
+    """The first of own, 4, 2 and the finest that divides both sides and leaves enough."""
     if own == 1:
         return own
-    for step in (own, 4, 2):
+    for step in (own, 4, 2, finest):
         if isinstance(step, int) and step > 0 and not any(side % step or side // step < LEAST for side in size):
             return step
     raise BadArgument(
@@ -63,6 +63,11 @@ def _step(own: int, size: tuple[int, int], name: str) -> int:
 
 def _square(scale: Any) -> tuple[int, int]:
     return (scale, scale) if isinstance(scale, int) else (scale[0], scale[1])
+
+
+def fit_patch(spec: Spec, inner: Spec, grid: tuple[int, int]) -> Spec:
+    """A codec that folds another's latents, around another codec with this grid."""
+    return spec.but({"inner": inner, "patch": _step(spec.args["patch"], grid, "patch", finest=1)})
 
 
 def scales_to(size: tuple[int, int]) -> tuple[Any, ...]:

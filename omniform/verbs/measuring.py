@@ -22,6 +22,7 @@ from omniform.system.system import CodecSystem, Counted, System
 from omniform.verbs.building import load, opened
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
+from omniform.verbs.reconstructing import reconstructed
 
 JUDGE_STEPS = 600
 """Of the classifier that judges samples (ours: 98 % of held-out glyphs are right after 300)."""
@@ -116,7 +117,7 @@ def _measured_in(codec: Codec) -> str:
 
 
 def evaluate(
-    system: System | str | Path,
+    system: System | CodecSystem | str | Path,
     data: Dataset | str | Path,
     num: int = 1000,
     classifier: Classifier | None = None,
@@ -128,9 +129,13 @@ def evaluate(
     """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`).
 
     Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise.
-    Text has no such features: score it.
+    Text has no such features: score it. A codec alone is measured by what it loses (`reconstructing.reconstructed`).
     """
-    system, dataset = _system(system), opened(data)
+    found, dataset = load(system) if isinstance(system, str | Path) else system, opened(data)
+    if isinstance(found, CodecSystem):
+        suits(found, dataset)
+        return reconstructed(found, dataset, classifier or judge(dataset, progress=progress), num, seed=seed)
+    system = _system(found)
     suits(system, dataset)
     if dataset.modality != "image":
         raise DataError(

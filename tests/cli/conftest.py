@@ -1,4 +1,5 @@
 """A terminal to type into, and one small run that many tests look at."""
+
 from __future__ import annotations
 
 import os
@@ -10,8 +11,16 @@ from click.testing import CliRunner
 
 from omniform.cli import PROGRAM
 
-SMALL = ("--set", "network.width=32", "--set", "network.backbone.depth=1", "--set", "network.backbone.block.mixer.heads=2",
-         "--set", "codec.width=8")
+SMALL = (
+    "--set",
+    "network.width=32",
+    "--set",
+    "network.backbone.depth=1",
+    "--set",
+    "network.backbone.block.mixer.heads=2",
+    "--set",
+    "codec.width=8",
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

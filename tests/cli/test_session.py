@@ -1,4 +1,5 @@
 """A real session from the first line to the last, on data that ships."""
+
 from __future__ import annotations
 
 import json
@@ -35,8 +36,21 @@ def test_the_codec_is_trained_first_and_a_line_says_so(omniform, tmp_path, small
 
 
 def test_a_trained_codec_is_used_and_stays_as_it_is(omniform, trained, tmp_path, small):
-    result = omniform("train", "maskgit", "--data", "digits", "--steps", 2, "--batch", 8, "--codec", trained, "--out",
-                      tmp_path / "r", *small[:-2])
+    result = omniform(
+        "train",
+        "maskgit",
+        "--data",
+        "digits",
+        "--steps",
+        2,
+        "--batch",
+        8,
+        "--codec",
+        trained,
+        "--out",
+        tmp_path / "r",
+        *small[:-2],
+    )
     assert result.exit_code == 0, result.stderr
     assert result.stderr == "" and not (tmp_path / "r" / "codec").exists()
     theirs, ours = of.load(trained).codec.state_dict(), of.load(tmp_path / "r").codec.state_dict()
@@ -48,7 +62,7 @@ def test_samples_become_a_grid(omniform, trained, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "4 of image-gpt, labels 3 5" in result.stdout
     with Image.open(tmp_path / "p.png") as picture:
-        assert picture.size == (4 * 56 + 3 * 2, 56)     # four pictures of 8 x 8, enlarged seven times, with gaps of two
+        assert picture.size == (4 * 56 + 3 * 2, 56)  # four pictures of 8 x 8, enlarged seven times, with gaps of two
 
 
 def test_samples_become_files_and_are_a_function_of_the_seed(omniform, trained, tmp_path):
@@ -70,19 +84,28 @@ def test_score_says_exact_and_per_what(omniform, trained):
     assert answer["kind"] == "exact" and answer["space"] == "code of a learned codec" and answer["dimensions"] == 16
     assert answer["nats"] == pytest.approx(16 * answer["nats_per_dimension"])
     said = omniform("score", trained, "--data", "digits", "-n", 40)
-    assert "40 held-out examples of digits" in said.stdout and f"{answer['nats_per_dimension']:.4f} nats a code" in said.stdout
+    assert (
+        "40 held-out examples of digits" in said.stdout
+        and f"{answer['nats_per_dimension']:.4f} nats a code" in said.stdout
+    )
 
 
 def test_evaluate_and_compare(omniform, trained, quick_judge):
     answer = json.loads(omniform("evaluate", trained, "--data", "digits", "-n", 24, "--json").stdout)
     assert answer["samples"] == 24 and answer["floor"]["frechet"] < answer["frechet"]
-    assert 0 <= answer["accuracy_on_conditions"] <= 1 and answer["calls"] > 0 and "classifier of 10 classes" in answer["judge"]
+    assert (
+        0 <= answer["accuracy_on_conditions"] <= 1
+        and answer["calls"] > 0
+        and "classifier of 10 classes" in answer["judge"]
+    )
     said = omniform("evaluate", trained, "--data", "digits", "-n", 24)
     assert said.exit_code == 0 and "held-out real" in said.stdout and "noise" in said.stdout
     rows = json.loads(omniform("compare", trained, trained, "--data", "digits", "-n", 24, "--json").stdout)
     same = [{k: v for k, v in row.items() if k != "seconds_per_sample"} for row in rows]
     assert same[0] == same[1] and rows[0]["kind"] == "exact" and rows[0]["frechet"] == pytest.approx(answer["frechet"])
-    assert "a dimension is a code of a learned codec" in omniform("compare", trained, "--data", "digits", "-n", 24).stdout
+    assert (
+        "a dimension is a code of a learned codec" in omniform("compare", trained, "--data", "digits", "-n", 24).stdout
+    )
 
 
 def test_a_finished_run_is_not_trained_again(omniform, copied):
@@ -94,12 +117,16 @@ def test_a_finished_run_is_not_trained_again(omniform, copied):
 
 def test_a_codec_by_itself(omniform, tmp_path):
     out = tmp_path / "kl"
-    result = omniform("train", "kl", "--data", "digits", "--steps", 3, "--batch", 8, "--out", out, "--set", "codec.width=8")
+    result = omniform(
+        "train", "kl", "--data", "digits", "--steps", 3, "--batch", 8, "--out", out, "--set", "codec.width=8"
+    )
     assert result.exit_code == 0, result.stderr
     codec = of.load(out).codec
     with torch.no_grad():
-        vec = codec.encode(of.data.open_data("digits").train.batch(range(1024)).data, rng=Rng.seeded(0)).vec.flatten(0, 1)
-    assert vec.std(0).tolist() == pytest.approx([1.0] * 4, abs=0.05)        # settled on the average of the weights
+        vec = codec.encode(of.data.open_data("digits").train.batch(range(1024)).data, rng=Rng.seeded(0)).vec.flatten(
+            0, 1
+        )
+    assert vec.std(0).tolist() == pytest.approx([1.0] * 4, abs=0.05)  # settled on the average of the weights
     assert vec.mean(0).tolist() == pytest.approx([0.0] * 4, abs=0.05)
 
 
@@ -107,7 +134,21 @@ def test_text_is_streamed_as_it_grows_and_goes_on_from_a_prompt(omniform, tmp_pa
     text = tmp_path / "words.txt"
     text.write_text("the cat sat on the mat. " * 400)
     out = tmp_path / "gpt"
-    words = ("-q", "train", "gpt", "--data", text, "--data-option", "characters=32", "--steps", 3, "--batch", 8, "--out", out)
+    words = (
+        "-q",
+        "train",
+        "gpt",
+        "--data",
+        text,
+        "--data-option",
+        "characters=32",
+        "--steps",
+        3,
+        "--batch",
+        8,
+        "--out",
+        out,
+    )
     assert omniform(*words, *small[:-2]).exit_code == 0
     streamed = omniform("sample", out, "--prompt", "the ", "--length", 20, "--seed", 4)
     whole = json.loads(omniform("sample", out, "--prompt", "the ", "--length", 20, "--seed", 4, "--json").stdout)
@@ -133,7 +174,9 @@ def test_a_folder_of_ones_own_pictures(omniform, tmp_path, small):
 
 def test_minutes_are_shared_with_the_codec(omniform, tmp_path, small):
     began = time.monotonic()
-    result = omniform("train", "image-gpt", "--data", "digits", "--minutes", 0.02, "--batch", 8, "--out", tmp_path / "r", *small)
+    result = omniform(
+        "train", "image-gpt", "--data", "digits", "--minutes", 0.02, "--batch", 8, "--out", tmp_path / "r", *small
+    )
     assert result.exit_code == 0, result.stderr
     assert "it is trained first, for 0 s" in result.stderr and time.monotonic() - began < 20
     state = json.loads((tmp_path / "r" / "checkpoint" / "state.json").read_text())

@@ -1,4 +1,5 @@
-"""A stranger's machine: an empty folder with some pictures and texts of their own, and what they type, on small budgets."""
+"""A stranger's machine: a folder with some pictures and texts of their own, and what they type, on small budgets."""
+
 from __future__ import annotations
 
 import random
@@ -32,7 +33,7 @@ def _cache(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch, _cache) -> Path:
-    """The folder that a stranger works in, with my/pictures (two classes) and my/texts; a cache of its own, a hasty judge."""
+    """Where a stranger works, with my/pictures (two classes) and my/texts; a cache of its own, a hasty judge."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMNIFORM_CACHE", str(_cache))
     monkeypatch.setattr(measuring, "JUDGE_STEPS", 10)
@@ -59,7 +60,8 @@ def write_texts(where: Path) -> None:
     """Three files of plain sentences."""
     where.mkdir(parents=True)
     for number in range(3):
-        lines = [f"The {beast} number {number} sat on the mat and looked at {i} birds." for i in range(40) for beast in ("cat", "dog")]
+        animals = [(beast, birds) for birds in range(40) for beast in ("cat", "dog")]
+        lines = [f"The {beast} number {number} sat on the mat and looked at {birds} birds." for beast, birds in animals]
         (where / f"{number}.txt").write_text("\n".join(lines))
 
 
@@ -69,6 +71,7 @@ def write_texts(where: Path) -> None:
 @pytest.fixture
 def typed(capsys) -> Callable[[str], str]:
     """Runs one `omniform ...` line of a document in this process, on a small budget; its output."""
+
     def run(line: str) -> str:
         program, *words = shlex.split(line)
         assert program == "omniform", f"documents run omniform only, not {program!r}"
@@ -77,6 +80,7 @@ def typed(capsys) -> Callable[[str], str]:
         said = capsys.readouterr()
         assert end.value.code == 0, f"{line}\n{said.out}{said.err}"
         return said.out
+
     return run
 
 
@@ -98,7 +102,7 @@ def without(words: list[str], option: str) -> list[str]:
     if option not in words:
         return words
     place = words.index(option)
-    return words[:place] + words[place + 2:]
+    return words[:place] + words[place + 2 :]
 
 
 def hastened(code: str) -> str:
@@ -110,6 +114,8 @@ def hastened(code: str) -> str:
 @pytest.fixture
 def executed() -> Callable[[str, str, dict[str, Any]], None]:
     """Runs a Python block of a document in the page's namespace."""
+
     def run(code: str, where: str, namespace: dict[str, Any]) -> None:
         exec(compile(hastened(code), where, "exec"), namespace)
+
     return run

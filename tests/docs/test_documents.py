@@ -1,4 +1,8 @@
-"""Every command and every Python block of README.md and docs/ runs, in order, page by page; every link leads somewhere; what is generated is current."""
+"""README.md and docs/: every command and every Python block runs, in order, page by page; links lead somewhere.
+
+What is generated is current, and what must be complete is complete.
+"""
+
 from __future__ import annotations
 
 import importlib
@@ -18,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 name_of = lambda page: str(page.relative_to(ROOT))  # noqa: E731
 LANGUAGES = {"bash", "python", "text"}
+INSTALLS = ("python3 -m venv .venv", ".venv/bin/pip install -c constraints.txt -e .")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def blocks_of(page: Path) -> list[Block]:
             continue
         first, said = fence
         language, _, note = said.partition(" ")
-        found.append(Block(language, note, "\n".join(lines[first: number - 1]) + "\n", first + 1))
+        found.append(Block(language, note, "\n".join(lines[first : number - 1]) + "\n", first + 1))
         fence = None
     assert fence is None, f"{page}: the block of line {fence} does not end"
     return found
@@ -52,7 +57,11 @@ def blocks_of(page: Path) -> list[Block]:
 def lines_of(block: Block) -> list[str]:
     """The commands of a shell block: continued lines joined, remarks left out."""
     joined = re.sub(r"\\\n\s*", " ", block.text)
-    return [" ".join(shlex.split(line, comments=True, posix=False)) for line in joined.split("\n") if line.split("#")[0].strip()]
+    return [
+        " ".join(shlex.split(line, comments=True, posix=False))
+        for line in joined.split("\n")
+        if line.split("#")[0].strip()
+    ]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.language != "text" for b in blocks_of(p))], ids=name_of)
@@ -77,7 +86,7 @@ def test_only_make_and_install_lines_are_not_run(page):
             if program == "make":
                 assert words[0] in targets, f"{page}:{block.line}: the Makefile has no {words[0]}"
             else:
-                assert line in ("python3 -m venv .venv", ".venv/bin/pip install -c constraints.txt -e ."), f"{page}:{block.line}: {line} is not run"
+                assert line in INSTALLS, f"{page}:{block.line}: {line} is not run"
 
 
 # ---- what a page points at ------------------------------------------------------------------------------------------
@@ -105,8 +114,8 @@ def test_paths_and_parts_exist(page):
     for module, name in re.findall(r"`([a-z_.]+):([A-Za-z_.]+)`", text):
         thing: Any = importlib.import_module(f"omniform.{module}")
         for part in name.split("."):
-            there = hasattr(thing, part) or part in getattr(thing, "__dataclass_fields__", ()) or part in getattr(thing, "__annotations__", ())
-            assert there, f"{page} speaks of {module}:{name}"
+            declared = {*getattr(thing, "__dataclass_fields__", ()), *getattr(thing, "__annotations__", ())}
+            assert hasattr(thing, part) or part in declared, f"{page} speaks of {module}:{name}"
             thing = getattr(thing, part, None)
 
 

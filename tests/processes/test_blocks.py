@@ -47,16 +47,6 @@ def tokens(rows=3, seed=0):
     return replace(SPACE.blank(rows), ids=ids)
 
 
-class Hidden:
-    """A net that is asked with nothing known: a one-token block is always asked so."""
-
-    def __init__(self, net):
-        self.net = net
-
-    def __call__(self, query, *, remember=False):
-        return self.net(query, remember=remember)
-
-
 def autoregressive_nll(net, said):
     """By hand: place r is asked hidden, given clean places before it, each record seeing only itself and what is before."""
     total = torch.zeros(said.batch, dtype=torch.float64)
@@ -133,6 +123,7 @@ def test_generation_asks_once_more_a_block_and_resumes_what_is_given():
     assert calls == [(1, 0, True)] + [(2, 2, False)] * 4 and torch.equal(made.ids[given], tokens(2).ids[given])
 
 
+@torch.no_grad()
 def test_the_inner_process_keeps_its_settings():
     process = Blocks(SPACE, Spec(BlocksOf, {"size": 4}), Spec(Masked, {"sampling": Sampling(0.0), "steps": 3}))
     assert process.sampling == Sampling(0.0) and process.likelihood == "bound"

@@ -46,7 +46,8 @@ from omniform.system.system import Counted
 
 NAMES = recipes.names()
 SYSTEMS = [name for name in NAMES if recipes.get(name).network is not None]
-FAMILIES = ("autoregressive", "masked", "diffusion", "flow", "next-scale", "masked-autoregressive", "normalizing-flow", "energy", "adversarial", "block", "latent")
+FAMILIES = ("autoregressive", "masked", "diffusion", "flow", "next-scale", "masked-autoregressive", "normalizing-flow", "energy", "adversarial", "block",
+            "latent")
 D, T, V, N = 16, 12, 10, 2                                  # width, tokens, codes, blocks of the networks counted by hand
 MIXER = Spec(Attention, {"heads": 2})
 

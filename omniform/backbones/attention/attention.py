@@ -49,10 +49,11 @@ class Attention(Block):
             self.slopes = None
 
     def _split(self, y: Tensor) -> list[Tensor]:
-        parts = list(y.split(self.sizes, -1))
+        parts = y.split_with_sizes(self.sizes, -1)
         if self.some_bias is not None:
             parts = [p + self.some_bias[b].to(p.dtype) if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
-        return [p.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for p in parts]
+        rows, length = y.shape[:2]
+        return [p.view(rows, length, -1, self.head_width).transpose(1, 2) for p in parts]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         q, k, v = self._split(self.qkv(x, env))

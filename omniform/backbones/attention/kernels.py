@@ -21,7 +21,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and q.shape[2] > 1, scale=scale, enable_gqa=grouped)
     if grouped:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    score = (q @ k.transpose(-1, -2)).float() * (scale if scale is not None else q.shape[-1] ** -0.5)
+    score = q @ k.transpose(-1, -2)
+    score = (score if score.dtype == torch.float64 else score.float()) * (scale if scale is not None else q.shape[-1] ** -0.5)
     if causal and q.shape[2] > 1:
         later = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
         score = score.masked_fill(later, -torch.inf)

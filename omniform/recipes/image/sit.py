@@ -4,7 +4,7 @@ Ma et al. 2024, arXiv:2401.08740; interpolants of section 3; the backbone is DiT
 """
 from ...core.spec import Spec
 from ...processes.flow import Flow
-from ...processes.paths import Linear
+from ...processes.paths import Cosine, Linear, VariancePreserving
 from ...processes.solvers import Heun
 from ...system.recipe import Fact, Source
 from .dit import RECIPE as DIT
@@ -18,6 +18,7 @@ RECIPE = DIT.but(
     source=(Source("2401.08740", "SiT: Exploring Flow and Diffusion-based Generative Models with Scalable Interpolant Transformers", code="willisma/SiT",
                    at="sections 2 and 3"),
             *DIT.source),
+    sizes={**DIT.sizes, "XL/2-GVP": {"process.path": Spec(Cosine)}, "XL/2-VP": {"process.path": Spec(VariancePreserving)}},
     tiny={**DIT.tiny, "process": Spec(Flow, {"path": Spec(Linear), "predict": "velocity", "solver": Spec(Heun), "steps": 12})},
     facts=(Fact("parameters", "XL/2", 674_834_720, 0.001, HALF + "675 M"), Fact("parameters", "L/2", 457_840_672, 0.001, HALF + "458 M"),
            Fact("parameters", "B/2", 130_315_808, 0.001, HALF + "130 M"), Fact("parameters", "S/2", 32_865_056, 0.001, HALF + "33 M"),

@@ -1,0 +1,405 @@
+"""Networks and their sessions: what is remembered, forgotten, forked; and that a promise to the kernel never changes an answer.
+
+Networks are in float64, so that equal means equal to 1e-9.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from omniform.backbones.attention import Attention, CrossAttention
+from omniform.backbones.blocks import PreNorm
+from omniform.backbones.embed import Embed, TimeEmbedding
+from omniform.backbones.mlp import Mlp
+from omniform.backbones.positions import LearnedPositions, Rotary
+from omniform.backbones.stack import Stack
+from omniform.core.errors import BadArgument, LaneError, TurnError
+from omniform.core.net import KV, Context, Encoded
+from omniform.core.order import BlocksOf, Raster, Together
+from omniform.core.query import PRELUDE, Query
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.core.tokens import Axis, Space
+from omniform.heads.categorical import CategoricalHead
+from omniform.system.network import Network
+
+B, L, V, D = 3, 8, 7, 16
+SPACE = Space(axes=(Axis("time", L),), vocab=(V,))
+KINDS = {
+    "plain": {}, "grouped": {"mixer": {"kv_heads": 1}}, "rms": {"mixer": {"qk_norm": "rms"}}, "layer": {"mixer": {"qk_norm": "layer"}}, "cosine": {"mixer": {"qk_norm": "cosine"}},
+    "alibi": {"mixer": {"slopes": True}}, "alibi grouped": {"mixer": {"slopes": True, "kv_heads": 2}}, "some biases": {"mixer": {"biases": "qv"}},
+    "rotary": {"stack": {"rotary": Spec(Rotary, {"head_width": 4})}}, "cross": {"block": {"cross": Spec(CrossAttention, {"heads": 2, "qk_norm": "cosine"})}},
+    "single": {"block": {"modulate": "single"}, "stack": {"shared": True, "final": "adaln"}}, "two streams": {"block": {"streams": 2, "modulate": "zero"}, "mixer": {"qk_norm": "rms"}},
+    "skips": {"stack": {"skips": True, "depth": 3}},
+}
+
+
+def network(kind="plain", time=False):
+    torch.manual_seed(0)
+    how = KINDS[kind]
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4, **how.get("mixer", {})}), "mlp": Spec(Mlp), **how.get("block", {})})
+    made = Network(D, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}), Spec(Stack, {"depth": 2, "block": block, **how.get("stack", {})}),
+                   Spec(CategoricalHead), time=Spec(TimeEmbedding) if time else None)
+    g = torch.Generator().manual_seed(1)
+    for p in made.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.2, generator=g)
+    return made.double().eval()
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def encoded(length, padded=False, rows=B):
+    doc = torch.zeros(rows, length, dtype=torch.long)
+    if padded:
+        doc[1, length // 2:] = -1
+    return Encoded(normal(rows, length, D, seed=5), normal(rows, D, seed=6), torch.zeros(rows, length, 1), doc)
+
+
+def context(kind, prefix=0, padded=False, rows=B):
+    told = {"single": {"modulate": normal(rows, D)}, "cross": {"cross": encoded(5, True, rows)}, "two streams": {"modulate": normal(rows, D)}}.get(kind, {})
+    place = "joint" if kind == "two streams" else "prefix"
+    return Context(rows, **told, **({place: encoded(prefix, padded, rows)} if prefix else {}))
+
+
+def query(order=None, rows=B, seed=0, **changes):
+    ids = torch.randint(0, V, (rows, L, 1), generator=torch.Generator().manual_seed(seed))
+    tokens = replace(SPACE.blank(rows), ids=ids)
+    order = order or Raster()
+    turn = order.turns(tokens.coord, rng=Rng.seeded(0, rows))
+    made = Query(tokens=tokens, known=torch.ones(rows, L, dtype=torch.bool), turn=turn, lane=torch.zeros_like(turn[:1]).expand(rows, -1), progress=torch.zeros(rows), pattern=order.pattern)
+    return replace(made, **changes)
+
+
+def logits(answer):
+    return answer.distribution.logits
+
+
+def same(x, y, tol=1e-9):
+    assert x.shape == y.shape and bool(torch.isfinite(x).all())
+    assert float((x - y).abs().max()) < tol, f"differs by {float((x - y).abs().max()):.1e}"
+
+
+pytestmark = pytest.mark.usefixtures("_no_grad")
+
+
+@pytest.fixture
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+# ---- promises ------------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", [Raster(), BlocksOf(3), Together(), "prelude"], ids=lambda o: o if isinstance(o, str) else type(o).__name__)
+def test_a_pattern_equals_the_dense_rule(kind, order, prefix):
+    net, told = network(kind), context(kind, prefix)
+    asked = query(Together() if order == "prelude" else order)
+    if order == "prelude":
+        asked = replace(asked, turn=torch.full((1, L), PRELUDE).expand(B, -1))
+    same(logits(net.open(told)(asked)), logits(net.open(told)(replace(asked, pattern="any"))))
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dense_rule_is_obeyed(kind, prefix):
+    """By perturbation: an answer depends on exactly the places that the rule lets it see, and on the prefix."""
+    net, told = network(kind), context(kind, prefix)
+    g = torch.Generator().manual_seed(3)
+    turn = torch.randint(0, 4, (B, L), generator=g)
+    lane = torch.randint(0, 3, (B, L), generator=g)
+    doc = torch.zeros(B, L, dtype=torch.long)
+    doc[2, 6:] = -1
+    asked = query()
+    asked = replace(asked, turn=turn, lane=lane, tokens=replace(asked.tokens, doc=doc), pattern="any")
+    before = logits(net.open(told)(asked))
+    reach = torch.zeros(B, L, L, dtype=torch.bool)
+    for b in range(B):
+        for q in range(L):
+            for k in range(L):
+                sees = doc[b, k] == doc[b, q] != -1 and turn[b, k] <= turn[b, q] and int(lane[b, k]) in (0, int(lane[b, q]))
+                reach[b, q, k] = bool(sees) or q == k
+    for _ in range(3):              # through the blocks, what is seen is seen through others too
+        reach = (reach.double() @ reach.double()) > 0
+    for k in range(L):
+        other = asked.tokens.ids.clone()
+        other[:, k] = (other[:, k] + 1) % V
+        after = logits(net.open(told)(replace(asked, tokens=replace(asked.tokens, ids=other))))
+        moved = (after - before).abs().amax((-1, -2)) > 1e-10
+        assert bool((moved <= reach[:, :, k]).all()) and bool(moved[:, k].all())
+        direct = (turn[:, k: k + 1] <= turn) & (lane[:, k: k + 1] == 0) & (doc == 0) & (doc[:, k: k + 1] == 0)
+        assert bool((direct <= moved).all()), "what may be seen is not heard"
+    if prefix:
+        place = "joint" if kind == "two streams" else "prefix"
+        other = replace(told, **{place: replace(getattr(told, place), tokens=normal(B, prefix, D, seed=8))})
+        after = logits(net.open(other)(asked))
+        assert bool(((after - before).abs().amax((-1, -2)) > 1e-10)[doc >= 0].all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prefix_does_not_hear_what_comes_after_it(kind):
+    net, told = network(kind), context(kind, 3)
+    one = query(Together())
+    session = net.open(told, memory="kv")
+    first = logits(session(one, remember=True))
+    same(first, logits(net.open(told)(one)))
+    same(first, logits(net.open(told, memory="recall")(one)))
+
+
+def test_padding_of_the_prefix_and_of_the_cross_attended_is_not_heard():
+    for kind, place in (("plain", "prefix"), ("cross", "cross"), ("two streams", "joint")):
+        net = network(kind)
+        for order in (Raster(), Together()):
+            said = encoded(4, padded=True)
+            told = replace(context(kind), **{place: said})
+            noisy = replace(told, **{place: replace(said, tokens=torch.where((said.doc < 0)[..., None], normal(B, 4, D, seed=9), said.tokens))})
+            heard = replace(told, **{place: replace(said, tokens=torch.where((said.doc >= 0)[..., None], normal(B, 4, D, seed=9), said.tokens))})
+            before = logits(net.open(told)(query(order)))
+            same(logits(net.open(noisy)(query(order))), before)
+            assert float((logits(net.open(heard)(query(order))) - before).abs().amax((1, 2, 3)).min()) > 1e-6
+            short = replace(told, **{place: Encoded(said.tokens[:, :2], said.pooled, said.coord[:, :2], said.doc[:, :2])}).rows(torch.tensor([1]))
+            same(logits(net.open(short)(query(order).at(slice(None)).__class__(**{f: _row(getattr(query(order), f), 1) for f in query(order).__dataclass_fields__}))), before[1:2])
+    empty = encoded(4)
+    silent = replace(empty, doc=torch.full_like(empty.doc, -1))
+    net = network("cross")
+    one, other = (logits(net.open(Context(B, cross=replace(silent, tokens=t)))(query())) for t in (empty.tokens, empty.tokens * 0))
+    same(one, other)
+    with pytest.raises(BadArgument, match='placed "cross"'):
+        net.open(Context(B))(query())
+
+
+def _row(value, row):
+    if hasattr(value, "rows"):
+        return value.rows(torch.tensor([row]))
+    return value[row: row + 1] if isinstance(value, torch.Tensor) else value
+
+
+# ---- memory --------------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def pieces(asked, *cuts):
+    ends = [0, *cuts, L]
+    return [asked.at(slice(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+def test_asked_in_pieces_equals_asked_at_once(kind, memory, prefix, padded):
+    if padded and not prefix:
+        prefix = 2
+    net, told, asked = network(kind), context(kind, prefix, padded), query()
+    whole = logits(net.open(told)(asked))
+    for cuts in ((1,), (3, 4), tuple(range(1, L))):
+        session = net.open(told, memory=memory)
+        parts = [logits(session(p, remember=True)) for p in pieces(asked, *cuts)]
+        same(torch.cat(parts, 1), whole)
+
+
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_remembered_leaves_no_trace(kind, memory):
+    net, told, asked = network(kind), context(kind, 2), query()
+    first, last = pieces(asked, 4)
+    session = net.open(told, memory=memory)
+    session(first, remember=True)
+    clean = logits(session(last))
+    other = query(seed=8)
+    session(other.at(slice(4, 8)))
+    session(other.at(slice(4, 6)))
+    same(logits(session(last)), clean)
+    same(logits(session(last, remember=True)), clean)
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+@pytest.mark.parametrize("kind", ["plain", "alibi", "grouped", "cross", "rotary", "two streams"])
+def test_forgotten_is_as_if_never_asked(kind, memory, prefix):
+    net, told, asked = network(kind), context(kind, prefix), query()
+    never = net.open(told, memory=memory)
+    a, b, c = pieces(asked, 3, 5)
+    want = [logits(never(p, remember=True)) for p in (a, b, c)]
+    session = net.open(told, memory=memory)
+    session(a, remember=True)
+    draft = query(seed=8).at(slice(3, 7))
+    session(draft, remember=True)
+    session.forget(torch.full((B,), 3))
+    same(logits(session(b, remember=True)), want[1])
+    same(logits(session(c, remember=True)), want[2])
+    session.forget(torch.full((B,), PRELUDE))           # everything, the prefix too
+    same(logits(session(a, remember=True)), want[0])
+    same(logits(session(b)), want[1])
+
+
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+@pytest.mark.parametrize("kind", ["plain", "alibi", "cross", "two streams"])
+def test_rows_forget_for_themselves(kind, memory):
+    """Rejected drafts of different lengths: row 0 keeps 5 places, row 1 keeps 3, row 2 keeps all 6."""
+    net, told, asked = network(kind), context(kind, 2), query()
+    session = net.open(told, memory=memory)
+    session(asked.at(slice(0, 6)), remember=True)
+    session.forget(torch.tensor([5, 3, 6]))
+    last = asked.at(slice(6, 8))
+    mine = logits(session(last))
+    for row, kept in enumerate((5, 3, 6)):
+        alone = net.open(told.rows(torch.tensor([row])), memory="recall")
+        single = Query(**{f: _row(getattr(asked, f), row) for f in asked.__dataclass_fields__})
+        alone(single.at(slice(0, kept)), remember=True)
+        same(mine[row: row + 1], logits(alone(single.at(slice(6, 8)))))
+
+
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+@pytest.mark.parametrize("kind", ["plain", "alibi", "cross", "single", "two streams"])
+def test_forks_go_their_own_way(kind, memory):
+    net, told, asked = network(kind), context(kind, 2), query()
+    first, second, third = pieces(asked, 3, 6)
+    session = net.open(told, memory=memory)
+    session(first, remember=True)
+    rows = torch.tensor([2, 0, 0, 1])
+    take = lambda q: Query(**{f: (getattr(q, f).rows(rows) if hasattr(getattr(q, f), "rows") else getattr(q, f)[rows] if isinstance(getattr(q, f), torch.Tensor)  # noqa: E731
+                                  else getattr(q, f)) for f in q.__dataclass_fields__})
+    fork = session.fork(rows)
+    want = logits(session(second, remember=True))
+    same(logits(fork(take(query(seed=9)).at(slice(3, 6)), remember=True)), logits(_after(net, told, first, query(seed=9).at(slice(3, 6)), memory))[rows])
+    after = logits(session(third))
+    same(after, logits(_after2(net, told, (first, second), third)))
+    again = session.fork(torch.arange(B))
+    same(logits(again(third)), after)
+    assert want.shape[0] == B
+
+
+def _after(net, told, past, asked, memory):
+    session = net.open(told, memory=memory)
+    session(past, remember=True)
+    return session(asked)
+
+
+def _after2(net, told, past, asked):
+    session = net.open(told, memory="recall")
+    for p in past:
+        session(p, remember=True)
+    return session(asked)
+
+
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+def test_out_of_order_is_refused(memory):
+    net, asked = network(), query()
+    session = net.open(Context(B), memory=memory)
+    session(asked.at(slice(3, 5)), remember=True)
+    with pytest.raises(TurnError, match=r"turn 4\), not at turn 2"):
+        session(asked.at(slice(2, 3)), remember=True)
+    with pytest.raises(TurnError):
+        session(asked.at(slice(4, 5)), remember=True)
+    session(asked.at(slice(2, 3)))                      # asking is free
+    session.forget(torch.full((B,), 4))
+    session(asked.at(slice(4, 5)), remember=True)
+    with pytest.raises(LaneError):
+        session(replace(asked.at(slice(6, 7)), lane=torch.ones(B, 1, dtype=torch.long)), remember=True)
+
+
+def test_refusals():
+    net = network()
+    with pytest.raises(BadArgument, match="'nothing', by 'recall' or by 'kv'"):
+        net.open(Context(B), memory="all")
+    with pytest.raises(BadArgument, match="no stage 'mian'; did you mean main"):
+        net.open(Context(B))(replace(query(), stage="mian"))
+    with pytest.raises(BadArgument, match='"prefix" or "joint"'):
+        net.open(Context(B, prefix=encoded(1), joint=encoded(1)))
+    with torch.enable_grad(), pytest.raises(BadArgument, match="cannot be differentiated"):
+        net.open(Context(B), memory="kv")(query(), remember=True)
+
+
+@pytest.mark.parametrize("kind", ["plain", "alibi"])
+def test_an_answer_from_memory_has_a_slope_in_its_question(kind):
+    """What an energy inside blocks needs: derivatives of a question, not of what is remembered."""
+    space = Space(axes=SPACE.axes, channels=2)
+    torch.manual_seed(0)
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4, "slopes": kind == "alibi"}), "mlp": Spec(Mlp)})
+    net = Network(D, space, Spec(Embed), Spec(Stack, {"depth": 2, "block": block}), Spec(CategoricalHead, {"space": SPACE})).double()
+    net.differentiate_twice()
+    vec = normal(B, L, 2)
+    base = query()
+    asked = replace(base, tokens=replace(base.tokens, ids=None, vec=vec))
+    slopes = {}
+    for memory in ("kv", "recall"):
+        session = net.open(Context(B), memory=memory)
+        session(asked.at(slice(0, 5)), remember=True)
+        with torch.enable_grad():
+            y = vec[:, 5:].clone().requires_grad_()
+            last = asked.at(slice(5, 8))
+            answer = session(replace(last, tokens=replace(last.tokens, vec=y)))
+            slopes[memory], = torch.autograd.grad(logits(answer).square().sum(), y)
+        same(logits(session(asked.at(slice(5, 8)))), logits(net.open(Context(B))(asked))[:, 5:])
+    same(slopes["kv"], slopes["recall"])
+
+
+def test_keys_and_values_grow_and_keep_what_they_had():
+    g = torch.Generator().manual_seed(0)
+    kv, said = KV(0), torch.randn(2, 3, 20, 4, generator=g)
+    used = 0
+    for n in (1, 1, 5, 2, 11):
+        k, v = kv.write(said[:, :, used: used + n], -said[:, :, used: used + n], used)
+        used += n
+        assert torch.equal(k, said[:, :, :used]) and torch.equal(v, -said[:, :, :used])
+    k, _ = kv.write(said[:, :, :2], said[:, :, :2], 4)
+    assert torch.equal(k, torch.cat([said[:, :, :4], said[:, :, :2]], 2))
+    copy = kv.rows(torch.tensor([1]))
+    copy.write(said[:1, :, :1] * 9, said[:1, :, :1] * 9, 0)
+    assert torch.equal(kv.write(said[:, :, :1], said[:, :, :1], 1)[0][:, :, 0], said[:, :, 0])
+
+
+# ---- towers, time, taps --------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_towers_are_asked_by_stage_and_remember_for_themselves():
+    torch.manual_seed(0)
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4}), "mlp": Spec(Mlp)})
+    net = Network(D, SPACE, Spec(Embed), Spec(Stack, {"depth": 1, "block": block}), Spec(CategoricalHead), stages=2).double().eval()
+    asked = query()
+    one, other = (replace(asked, stage=s) for s in ("b0", "b1"))
+    assert not torch.allclose(logits(net.open(Context(B))(one)), logits(net.open(Context(B))(other)))
+    session = net.open(Context(B), memory="kv")
+    for q in (one, other):
+        first = logits(session(q.at(slice(0, 4)), remember=True))
+        same(torch.cat([first, logits(session(q.at(slice(4, 8)), remember=True))], 1), logits(net.open(Context(B))(q)))
+
+
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+def test_a_prefix_before_a_timed_question_is_clean_unless_it_is_one_with_it(memory):
+    net, told = network("two streams", time=True), context("two streams", 2)
+    time = torch.linspace(0.1, 0.9, B).reshape(B, 1)
+    asked = query(Together(), time=time)
+    spread = replace(asked, time=time.expand(B, L))
+    same(logits(net.open(told)(asked)), logits(net.open(told)(spread)))
+    same(logits(net.open(told, memory=memory)(asked)), logits(net.open(told)(asked)))
+    one_with = replace(asked, turn=torch.full((1, L), PRELUDE).expand(B, -1))
+    same(logits(net.open(told, memory=memory)(one_with)), logits(net.open(told)(one_with)))
+    other = replace(asked, time=1 - time)
+    assert not torch.allclose(logits(net.open(told)(other)), logits(net.open(told)(asked)))
+
+
+def test_taps_are_the_stream_after_a_block():
+    net = network("plain")
+    answer = net.open(context("plain", 2), taps=frozenset({"block.0", "block.1"}))(query())
+    assert set(answer.taps) == {"block.0", "block.1"} and answer.taps["block.1"].shape == (B, L, D)
+    tower = net.towers["main"]
+    same(logits(answer), tower.head(tower.backbone.final(answer.taps["block.1"])).logits)
+    session = net.open(Context(B), memory="recall", taps=frozenset({"block.0"}))
+    session(query().at(slice(0, 5)), remember=True)
+    assert session(query().at(slice(5, 8))).taps["block.0"].shape == (B, 3, D)
+
+
+def test_plain_attention_equals_the_kernels():
+    for kind in KINDS:
+        net, told, asked = network(kind), context(kind, 2), query(BlocksOf(3))
+        fused = logits(net.open(told)(asked))
+        net.differentiate_twice()
+        same(logits(net.open(told)(asked)), fused)
