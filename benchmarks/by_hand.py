@@ -1,20 +1,22 @@
-"""GPT, DiT and MaskGIT as one writes them for a single paper: plain functions on the weights of a built system.
+"""GPT, DiT and MaskGIT as one writes them for a single paper, on the weights of a built system: no query, no turn, no session.
 
-In the manner of nanoGPT's model.py, with a preallocated cache, and of DiT's models.py: no query, no turn, no session, no module call.
-This is what the engine is measured against, so it takes every short cut that its one family allows: fused maps, positions made once, both
-sides of guidance in one batch.
+In the manner of nanoGPT's model.py, with a preallocated cache, and of DiT's models.py. Each family takes the short cuts that only it allows: fused maps,
+positions made once, both sides of guidance in one batch. In two styles: "modules", as people write them, where every linear map, norm and block is
+an nn.Module that is called; and "functions", the same code on bare tensors, which no library's user writes and nothing undercuts.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Weights = dict[str, Tensor]
+Style = Literal["modules", "functions"]
 PREFIX = "network.towers.main."
 
 
@@ -23,87 +25,129 @@ def weights_of(system: nn.Module, *, own: bool = False) -> Weights:
     return {n: p.detach().clone().requires_grad_() if own else p.detach() for n, p in system.named_parameters()}
 
 
-class Block(NamedTuple):
-    """A transformer block's tensors; norms without weights have None."""
+class Parts:
+    """Makes a network's parts from the weights, in a style."""
 
-    qkv: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
-    norm_mixer: tuple[Tensor | None, Tensor | None]
-    norm_mlp: tuple[Tensor | None, Tensor | None]
-    modulation: tuple[Tensor | None, Tensor | None]
+    def __init__(self, weights: Weights, style: Style):
+        self.weights, self.style = weights, style
+        self.depth = 1 + max(int(n.split("blocks.")[1].split(".")[0]) for n in weights if ".blocks." in n)
+
+    def called(self, module: nn.Module) -> Any:
+        """A module to be called, or its bare forward."""
+        return module if self.style == "modules" else module.forward
+
+    def linear(self, name: str) -> Any:
+        """x W^T + b."""
+        weight, bias = self.weights[name + ".weight"], self.weights.get(name + ".bias")
+        if self.style == "functions":
+            return partial(F.linear, weight=weight, bias=bias)
+        made = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
+        return _holding(made, weight, bias)
+
+    def norm(self, name: str, width: int, eps: float) -> Any:
+        """LayerNorm, with weights where there are some."""
+        weight, bias = self.weights.get(name + ".weight"), self.weights.get(name + ".bias")
+        if self.style == "functions":
+            return partial(F.layer_norm, normalized_shape=(width,), weight=weight, bias=bias, eps=eps)
+        return _holding(nn.LayerNorm(width, eps=eps, elementwise_affine=weight is not None), weight, bias)
+
+    def attention(self, name: str, heads: int) -> Any:
+        return self.called(Attention(self.linear(name + ".qkv.each.0"), self.linear(name + ".out.each.0"), heads))
+
+    def mlp(self, name: str) -> Any:
+        return self.called(Mlp(self.linear(name + ".feed.each.0.up"), self.linear(name + ".feed.each.0.down")))
 
 
-def pair(w: Weights, name: str) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a map that is called so."""
-    return w.get(name + ".weight"), w.get(name + ".bias")  # type: ignore[return-value]
+def _holding(module: nn.Module, weight: Tensor | None, bias: Tensor | None) -> nn.Module:
+    """The module on these tensors."""
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None:
+            module.register_parameter(name, x if isinstance(x, nn.Parameter) else nn.Parameter(x, requires_grad=x.requires_grad))
+    return module
 
 
-def blocks_of(w: Weights) -> list[Block]:
-    """The blocks in their order."""
-    paths = {"qkv": "mixer.qkv.each.0", "out": "mixer.out.each.0", "up": "mlp.feed.each.0.up", "down": "mlp.feed.each.0.down",
-             "norm_mixer": "norm_mixer", "norm_mlp": "norm_mlp", "modulation": "modulation.0.out"}
-    depth = 1 + max(int(n.split("blocks.")[1].split(".")[0]) for n in w if ".blocks." in n)
-    return [Block(**{field: pair(w, f"{PREFIX}backbone.blocks.{i}.{path}") for field, path in paths.items()}) for i in range(depth)]
-
-
-def attention(x: Tensor, b: Block, heads: int, causal: bool = False) -> Tensor:
+class Attention(nn.Module):
     """Every token sees every token, or every earlier one."""
-    rows, length, width = x.shape
-    q, k, v = (y.view(rows, length, heads, width // heads).transpose(1, 2) for y in F.linear(x, *b.qkv).split(width, 2))
-    y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return F.linear(y.transpose(1, 2).reshape(rows, length, width), *b.out)
+
+    def __init__(self, qkv: Any, out: Any, heads: int):
+        super().__init__()
+        self.qkv, self.out, self.heads = qkv, out, heads
+
+    def forward(self, x: Tensor, causal: bool = False, cache: tuple[Tensor, Tensor] | None = None, at: int = 0) -> Tensor:
+        rows, length, width = x.shape
+        q, k, v = self.qkv(x).split(width, 2)
+        q = q.view(rows, length, self.heads, width // self.heads).transpose(1, 2)
+        k = k.view(rows, length, self.heads, width // self.heads).transpose(1, 2)
+        v = v.view(rows, length, self.heads, width // self.heads).transpose(1, 2)
+        if cache is not None:
+            keys, values = cache
+            keys[:, :, at: at + length], values[:, :, at: at + length] = k, v
+            k, v = keys[:, :, : at + length], values[:, :, : at + length]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out(y.transpose(1, 2).reshape(rows, length, width))
 
 
-def mlp(x: Tensor, b: Block) -> Tensor:
+class Mlp(nn.Module):
     """Linear, GELU, Linear."""
-    return F.linear(F.gelu(F.linear(x, *b.up), approximate="tanh"), *b.down)
+
+    def __init__(self, up: Any, down: Any):
+        super().__init__()
+        self.up, self.down = up, down
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
 
 
-# ---- GPT --------------------------------------------------------------------------------------------------------------------------------------------
+# ---- GPT ------------------------------------------------------------------------------------------------------------
+
+
+class GptBlock(nn.Module):
+    """Pre-norm."""
+
+    def __init__(self, parts: Parts, name: str, width: int, heads: int):
+        super().__init__()
+        self.norm_mixer, self.attention = parts.norm(name + ".norm_mixer", width, 1e-5), parts.attention(name + ".mixer", heads)
+        self.norm_mlp, self.mlp = parts.norm(name + ".norm_mlp", width, 1e-5), parts.mlp(name + ".mlp")
+
+    def forward(self, x: Tensor, causal: bool, cache: tuple[Tensor, Tensor] | None = None, at: int = 0) -> Tensor:
+        x = x + self.attention(self.norm_mixer(x), causal, cache, at)
+        return x + self.mlp(self.norm_mlp(x))
 
 
 class Gpt:
     """GPT-2: causal, pre-norm, learned positions, tied output."""
 
-    def __init__(self, w: Weights, heads: int, start: int):
-        self.blocks, self.heads, self.start = blocks_of(w), heads, start
-        self.table, self.places = w[PREFIX + "embed.tables.0.weight"], w[PREFIX + "embed.positions.0.table"]
-        self.norm = pair(w, PREFIX + "backbone.final")
-        self.width = self.table.shape[1]
-
-    def logits(self, ids: Tensor) -> Tensor:
-        """(B, L) -> (B, L, V): what follows each."""
-        x = F.embedding(ids, self.table) + self.places[: ids.shape[1]]
-        for b in self.blocks:
-            x = x + attention(F.layer_norm(x, (self.width,), *b.norm_mixer, 1e-5), b, self.heads, causal=True)
-            x = x + mlp(F.layer_norm(x, (self.width,), *b.norm_mlp, 1e-5), b)
-        return F.linear(F.layer_norm(x, (self.width,), *self.norm, 1e-5), self.table)
+    def __init__(self, weights: Weights, heads: int, start: int, style: Style = "functions"):
+        parts = Parts(weights, style)
+        self.table, self.places = weights[PREFIX + "embed.tables.0.weight"], weights[PREFIX + "embed.positions.0.table"]
+        self.width, self.heads, self.start = self.table.shape[1], heads, start
+        self.blocks = [parts.called(GptBlock(parts, f"{PREFIX}backbone.blocks.{i}", self.width, heads)) for i in range(parts.depth)]
+        self.norm = parts.norm(PREFIX + "backbone.final", self.width, 1e-5)
 
     def loss(self, ids: Tensor) -> Tensor:
         """Mean nats a token."""
         begun = torch.cat([torch.full_like(ids[:, :1], self.start), ids[:, :-1]], 1)
-        logits = self.logits(begun)
+        x = F.embedding(begun, self.table) + self.places[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, True)
+        logits = F.linear(self.norm(x), self.table)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), ids.reshape(-1))
 
     @torch.no_grad()
-    def decode(self, rows: int, length: int, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """(rows, length) ids, one after the other; choose(logits (B, V), step) -> (B,)."""
-        heads, each = self.heads, self.width // self.heads
-        cache = [(torch.empty(rows, heads, length, each), torch.empty(rows, heads, length, each)) for _ in self.blocks]
-        ids = torch.full((rows, length + 1), self.start)
+    def decode(self, rows: int, length: int, stop: int, choose: Callable[[Tensor, int], Tensor]) -> Iterator[Tensor]:
+        """(rows, up to length) ids, growing by one at a time until every row has stopped; choose(logits (B, V), step) -> (B,)."""
+        shape = (rows, self.heads, length, self.width // self.heads)
+        caches = [(torch.empty(shape), torch.empty(shape)) for _ in self.blocks]
+        ids, done = torch.full((rows, length + 1), self.start), torch.zeros(rows, dtype=torch.bool)
         for t in range(length):
             x = F.embedding(ids[:, t: t + 1], self.table) + self.places[t]
-            for b, (keys, values) in zip(self.blocks, cache, strict=True):
-                q, k, v = F.linear(F.layer_norm(x, (self.width,), *b.norm_mixer, 1e-5), *b.qkv).split(self.width, 2)
-                keys[:, :, t: t + 1] = k.view(rows, 1, heads, each).transpose(1, 2)
-                values[:, :, t: t + 1] = v.view(rows, 1, heads, each).transpose(1, 2)
-                y = F.scaled_dot_product_attention(q.view(rows, 1, heads, each).transpose(1, 2), keys[:, :, : t + 1], values[:, :, : t + 1])
-                x = x + F.linear(y.transpose(1, 2).reshape(rows, 1, self.width), *b.out)
-                x = x + mlp(F.layer_norm(x, (self.width,), *b.norm_mlp, 1e-5), b)
-            ids[:, t + 1] = choose(F.linear(F.layer_norm(x, (self.width,), *self.norm, 1e-5), self.table)[:, 0], t)
-        return ids[:, 1:]
+            for block, cache in zip(self.blocks, caches, strict=True):
+                x = block(x, False, cache, t)
+            ids[:, t + 1] = choose(F.linear(self.norm(x), self.table)[:, 0], t)
+            done |= ids[:, t + 1] == stop
+            yield ids[:, 1: t + 2]
+            if done.all():
+                return
 
 
 def greedy(logits: Tensor, step: int) -> Tensor:
@@ -116,71 +160,79 @@ def drawn(logits: Tensor, step: int) -> Tensor:
     return torch.multinomial(logits.softmax(-1), 1)[:, 0]
 
 
-# ---- DiT --------------------------------------------------------------------------------------------------------------------------------------------
+# ---- DiT ------------------------------------------------------------------------------------------------------------
 
 
-def sines(rows: int, columns: int, width: int) -> Tensor:
-    """(rows * columns, width): DiT's fixed positions, made once."""
+def sines(side: int, width: int) -> Tensor:
+    """(side * side, width): DiT's fixed positions, made once."""
     frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    y, x = torch.meshgrid(torch.arange(rows, dtype=torch.float64), torch.arange(columns, dtype=torch.float64), indexing="ij")
+    y, x = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
     angles = [place.reshape(-1, 1) * frequency for place in (x, y)]
     return torch.cat([f(a) for a in angles for f in (torch.sin, torch.cos)], 1).float()
+
+
+class DitBlock(nn.Module):
+    """adaLN-zero."""
+
+    def __init__(self, parts: Parts, name: str, width: int, heads: int):
+        super().__init__()
+        self.modulation = parts.linear(name + ".modulation.0.out")
+        self.norm_mixer, self.attention = parts.norm(name + ".norm_mixer", width, 1e-6), parts.attention(name + ".mixer", heads)
+        self.norm_mlp, self.mlp = parts.norm(name + ".norm_mlp", width, 1e-6), parts.mlp(name + ".mlp")
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.modulation(F.silu(c)).unsqueeze(1).chunk(6, 2)
+        x = x + gate * self.attention(self.norm_mixer(x) * (1 + scale) + shift)
+        return x + gate_mlp * self.mlp(self.norm_mlp(x) * (1 + scale_mlp) + shift_mlp)
 
 
 class Dit:
     """DiT with a velocity: time and class by adaLN-zero."""
 
-    def __init__(self, w: Weights, heads: int, side: int):
-        self.blocks, self.heads = blocks_of(w), heads
-        self.enter, self.out = pair(w, PREFIX + "embed.enter"), pair(w, PREFIX + "head.out")
-        self.last = pair(w, PREFIX + "backbone.final_mod.out")
-        self.time = pair(w, "network.time.net.0"), pair(w, "network.time.net.2")
-        self.labels = w["conditioning.parts.label.table.weight"]
-        self.width = self.labels.shape[1]
-        self.places = sines(side, side, self.width)
+    def __init__(self, weights: Weights, heads: int, side: int, style: Style = "functions"):
+        parts = Parts(weights, style)
+        self.labels = weights["conditioning.parts.label.table.weight"]
+        self.width, self.null = self.labels.shape[1], len(self.labels) - 1
+        self.enter, self.out, self.last = (parts.linear(PREFIX + n) for n in ("embed.enter", "head.out", "backbone.final_mod.out"))
+        self.time = [parts.linear("network.time.net.0"), parts.linear("network.time.net.2")]
+        self.blocks = [parts.called(DitBlock(parts, f"{PREFIX}backbone.blocks.{i}", self.width, heads)) for i in range(parts.depth)]
+        self.norm = parts.norm(PREFIX + "backbone.final", self.width, 1e-6)
+        self.places = sines(side, self.width)
         self.frequency = torch.exp(-math.log(10000.0) * torch.arange(128) / 128)
 
-    @property
-    def null(self) -> int:
-        """The label that says nothing."""
-        return len(self.labels) - 1
-
-    def __call__(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """z (B, L, C), t (B,), label (B,) -> velocity."""
+    def velocity(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """z (B, L, C), t (B,), label (B,) -> (B, L, C)."""
         angle = 1000.0 * (1 - t)[:, None] * self.frequency
-        c = F.linear(F.silu(F.linear(torch.cat([angle.cos(), angle.sin()], 1), *self.time[0])), *self.time[1]) + F.embedding(label, self.labels)
-        x = F.linear(z, *self.enter) + self.places
-        told = F.silu(c)[:, None]
-        for b in self.blocks:
-            shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = F.linear(told, *b.modulation).chunk(6, 2)
-            x = x + gate * attention(F.layer_norm(x, (self.width,), None, None, 1e-6) * (1 + scale) + shift, b, self.heads)
-            x = x + gate_mlp * mlp(F.layer_norm(x, (self.width,), None, None, 1e-6) * (1 + scale_mlp) + shift_mlp, b)
-        shift, scale = F.linear(told, *self.last).chunk(2, 2)
-        return F.linear(F.layer_norm(x, (self.width,), None, None, 1e-6) * (1 + scale) + shift, *self.out)
+        c = self.time[1](F.silu(self.time[0](torch.cat([angle.cos(), angle.sin()], 1)))) + F.embedding(label, self.labels)
+        x = self.enter(z) + self.places
+        for block in self.blocks:
+            x = block(x, c)
+        shift, scale = self.last(F.silu(c)).unsqueeze(1).chunk(2, 2)
+        return self.out(self.norm(x) * (1 + scale) + shift)
 
     @torch.no_grad()
-    def sample(self, noise: Tensor, label: Tensor, steps: int, scale: float = 1.0) -> Tensor:
+    def sample(self, noise: Tensor, label: Tensor, steps: int, scale: float = 1.0) -> Iterator[Tensor]:
         """Euler from noise to data; guided where scale is not 1, both sides in one batch."""
         z, rows = noise, len(noise)
         both = torch.cat([label, torch.full_like(label, self.null)])
         for i in range(steps):
             t = torch.full((rows,), i / steps)
             if scale == 1:
-                v = self(z, t, label)
+                v = self.velocity(z, t, label)
             else:
-                said, unsaid = self(torch.cat([z, z]), torch.cat([t, t]), both).chunk(2)
+                said, unsaid = self.velocity(torch.cat([z, z]), torch.cat([t, t]), both).chunk(2)
                 v = unsaid + scale * (said - unsaid)
             z = z + v / steps
-        return z
+            yield z
 
     def loss(self, x: Tensor, label: Tensor, t: Tensor, noise: Tensor, drop: Tensor) -> Tensor:
         """Mean half squared error a token; where drop (B,), the label is unsaid."""
         s = t[:, None, None]
-        v = self(s * x + (1 - s) * noise, t, torch.where(drop, self.null, label))
+        v = self.velocity(s * x + (1 - s) * noise, t, torch.where(drop, self.null, label))
         return 0.5 * (v - (x - noise)).square().sum(-1).mean()
 
 
-# ---- MaskGIT ----------------------------------------------------------------------------------------------------------------------------------------
+# ---- MaskGIT --------------------------------------------------------------------------------------------------------
 
 
 class Draws(NamedTuple):
@@ -196,37 +248,49 @@ def own_draws() -> Draws:
                  lambda shape, step: -torch.log(-torch.log(torch.rand(shape).clamp_(min=1e-20))))
 
 
-def with_mask_row(w: Weights) -> Weights:
+def with_mask_row(weights: Weights) -> Weights:
     """The mask vector as the last row of the table of codes."""
     name = PREFIX + "embed.tables.0.weight"
-    table = torch.cat([w[name], w[PREFIX + "embed.mask"][None]]).detach().requires_grad_(w[name].requires_grad)
-    return {n: table if n == name else p for n, p in w.items() if n != PREFIX + "embed.mask"}
+    table = torch.cat([weights[name], weights[PREFIX + "embed.mask"][None]]).detach().requires_grad_(weights[name].requires_grad)
+    return {n: table if n == name else p for n, p in weights.items() if n != PREFIX + "embed.mask"}
+
+
+class MaskGitBlock(nn.Module):
+    """Post-norm."""
+
+    def __init__(self, parts: Parts, name: str, width: int, heads: int):
+        super().__init__()
+        self.attention, self.norm_mixer = parts.attention(name + ".mixer", heads), parts.norm(name + ".norm_mixer", width, 1e-12)
+        self.mlp, self.norm_mlp = parts.mlp(name + ".mlp"), parts.norm(name + ".norm_mlp", width, 1e-12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_mixer(x + self.attention(x))
+        return self.norm_mlp(x + self.mlp(x))
 
 
 class MaskGit:
     """MaskGIT: post-norm, the class as a token in front, the mask as one more row of the table."""
 
-    def __init__(self, w: Weights, heads: int):
-        self.blocks, self.heads = blocks_of(w), heads
-        self.table = w[PREFIX + "embed.tables.0.weight"]
-        self.codes = len(self.table) - 1
-        self.places, self.labels = w[PREFIX + "embed.positions.0.table"], w["conditioning.parts.label.table.weight"]
-        self.norm, self.dense, self.after = pair(w, PREFIX + "embed.norm"), pair(w, PREFIX + "head.transform.0"), pair(w, PREFIX + "head.transform.2")
-        self.bias = w[PREFIX + "head.bias"]
-        self.width = self.table.shape[1]
+    def __init__(self, weights: Weights, heads: int, style: Style = "functions"):
+        parts = Parts(weights, style)
+        self.table, self.places = weights[PREFIX + "embed.tables.0.weight"], weights[PREFIX + "embed.positions.0.table"]
+        self.codes, self.width = len(self.table) - 1, self.table.shape[1]
+        self.labels, self.bias = weights["conditioning.parts.label.table.weight"], weights[PREFIX + "head.bias"]
+        self.norm, self.dense = parts.norm(PREFIX + "embed.norm", self.width, 1e-12), parts.linear(PREFIX + "head.transform.0")
+        self.after = parts.norm(PREFIX + "head.transform.2", self.width, 1e-12)
+        self.blocks = [parts.called(MaskGitBlock(parts, f"{PREFIX}backbone.blocks.{i}", self.width, heads)) for i in range(parts.depth)]
 
     def logits(self, ids: Tensor, label: Tensor) -> Tensor:
         """(B, L), with `codes` where hidden -> (B, L, V)."""
-        x = F.layer_norm(F.embedding(ids, self.table) + self.places, (self.width,), *self.norm, 1e-12)
+        x = self.norm(F.embedding(ids, self.table) + self.places)
         x = torch.cat([F.embedding(label, self.labels)[:, None], x], 1)
-        for b in self.blocks:
-            x = F.layer_norm(x + attention(x, b, self.heads), (self.width,), *b.norm_mixer, 1e-12)
-            x = F.layer_norm(x + mlp(x, b), (self.width,), *b.norm_mlp, 1e-12)
-        x = F.layer_norm(F.gelu(F.linear(x[:, 1:], *self.dense), approximate="tanh"), (self.width,), *self.after, 1e-12)
+        for block in self.blocks:
+            x = block(x)
+        x = self.after(F.gelu(self.dense(x[:, 1:]), approximate="tanh"))
         return F.linear(x, self.table[: self.codes], self.bias)
 
     @torch.no_grad()
-    def sample(self, rows: int, label: Tensor, steps: int, noise: float, draws: Draws) -> Tensor:
+    def sample(self, rows: int, label: Tensor, steps: int, noise: float, draws: Draws) -> Iterator[Tensor]:
         """(rows, L): the most confident stay, the others are hidden again, a cosine's share at each step."""
         length = len(self.places)
         ids = torch.full((rows, length), self.codes)
@@ -235,13 +299,12 @@ class MaskGit:
             logits = self.logits(ids, label)
             guess = draws.ids(logits, i)
             hidden = ids == self.codes
-            if i + 1 == steps:
-                return torch.where(hidden, guess, ids)
-            belief = logits.log_softmax(-1).gather(2, guess[..., None])[..., 0] + noise * (1 - u) * draws.noise((rows, length), i)
-            left = max(1, min(int(torch.cos(u * math.pi / 2) * length), int(hidden[0].sum()) - 1))
-            again = belief.masked_fill(~hidden, torch.inf).topk(left, largest=False).indices
-            ids = torch.where(hidden, guess, ids).scatter(1, again, self.codes)
-        return ids
+            ids = torch.where(hidden, guess, ids)
+            if i + 1 < steps:
+                belief = logits.log_softmax(-1).gather(2, guess[..., None])[..., 0] + noise * (1 - u) * draws.noise((rows, length), i)
+                left = max(1, min(int(torch.cos(u * math.pi / 2) * length), int(hidden[0].sum()) - 1))
+                ids = ids.scatter(1, belief.masked_fill(~hidden, torch.inf).topk(left, largest=False).indices, self.codes)
+            yield ids
 
     def loss(self, ids: Tensor, label: Tensor, share: Tensor, key: Tensor) -> Tensor:
         """Mean nats a hidden code, labels smoothed by 0.1; share (B,) hidden, lowest key (B, L) first."""

@@ -7,14 +7,15 @@ Before anything is timed both sides must give the same numbers: equal tokens, sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import by_hand
 import torch
-from by_hand import Dit, Gpt, MaskGit, weights_of
-from interleaved import Ratio, in_turns, machine, options, said_of, seconds, table, written
+from by_hand import Dit, Gpt, MaskGit, Style, weights_of
+from interleaved import Ratio, machine, options, said_of, seconds, table, written
 from torch import Tensor
 
 from omniform import recipes
@@ -34,6 +35,8 @@ from omniform.training.ema import decay_at
 from omniform.training.optimizers import undecayed
 
 BAR = 1.05
+STYLES: tuple[Style, ...] = ("functions", "modules")
+Seconds = dict[str, list[float]]    # "ours" and by hand in a style, round by round
 CHECKED = 3     # training steps whose losses are compared
 
 
@@ -44,7 +47,7 @@ class Case:
     name: str
     sizes: str
     rounds: int
-    run: Callable[[int], tuple[list[float], list[float]]]
+    run: Callable[[int], Seconds]
     quick: bool = False
 
 
@@ -87,45 +90,81 @@ def maskgit(width: int, depth: int, length: int, seed: int) -> tuple[Any, int]:
 # ---- generation -----------------------------------------------------------------------------------------------------
 
 
-def decoding(width: int, depth: int, vocab: int, rows: int, length: int, temperature: float, seed: int) -> Callable[[int], Any]:
+def step_by_step(ours: Callable[[Callable[[Any], None]], Any], by_hand_too: Mapping[Style, Callable[[], Iterator[Tensor]]], rounds: int) -> Seconds:
+    """A sample through the engine and by hand, a step each in turns; a first one to warm up. ours(watch) generates and calls watch after each step."""
+    taken: Seconds = {"ours": [], **{style: [] for style in by_hand_too}}
+    for number in range(rounds + 1):
+        spent = dict.fromkeys(taken, 0.0)
+        running = {style: start() for style, start in by_hand_too.items()}
+        mark = time.process_time()
+
+        def after(state: Any) -> None:
+            nonlocal mark
+            spent["ours"] += time.process_time() - mark     # noqa: B023
+            for style, steps in running.items():            # noqa: B023
+                spent[style] += seconds(lambda steps=steps: next(steps, None))  # noqa: B023
+            mark = time.process_time()
+        ours(after)
+        spent["ours"] += time.process_time() - mark
+        if number:
+            for name, each in taken.items():
+                each.append(spent[name])
+    return taken
+
+
+def last(steps: Iterator[Tensor]) -> Tensor:
+    """Where it ends."""
+    *_, end = steps
+    return end
+
+
+def decoding(width: int, depth: int, vocab: int, rows: int, length: int, temperature: float, seed: int) -> Callable[[int], Seconds]:
     """GPT, token by token."""
-    def run(rounds: int) -> tuple[list[float], list[float]]:
+    def run(rounds: int) -> Seconds:
         system, heads = gpt(width, depth, vocab, length, seed)
-        plain = Gpt(weights_of(system), heads, vocab - 1)
-        ours = lambda: system.generate(rows, seed=seed, sampling=Sampling(temperature=temperature), decode=False)  # noqa: E731
+        plain: dict[Style, Gpt] = {style: Gpt(weights_of(system), heads, vocab - 1, style) for style in STYLES}
+        ours = lambda watch=None: system.generate(rows, seed=seed, sampling=Sampling(temperature=temperature), decode=False, watch=watch)  # noqa: E731
         streams = Rng.seeded(seed, rows).split("step")
         noisy = lambda logits, t: (logits + streams.fold(torch.full((rows,), t)).gumbel((rows, 1, 1, vocab))[:, 0, 0]).argmax(-1)  # noqa: E731
-        same("tokens", ours().ids[..., 0], plain.decode(rows, length, noisy if temperature else by_hand.greedy), exact=True)
+        tokens = ours().ids[..., 0]
+        for one in plain.values():
+            ids = last(one.decode(rows, length, vocab - 1, noisy if temperature else by_hand.greedy))
+            same("tokens", tokens[:, : ids.shape[1]], ids, exact=True)
         choose = by_hand.drawn if temperature else by_hand.greedy
-        return in_turns([ours, lambda: plain.decode(rows, length, choose)], rounds)
+        return step_by_step(ours, {style: partial(one.decode, rows, length, -1, choose) for style, one in plain.items()}, rounds)
     return run
 
 
-def denoising(width: int, depth: int, side: int, rows: int, steps: int, scale: float, seed: int) -> Callable[[int], Any]:
+def denoising(width: int, depth: int, side: int, rows: int, steps: int, scale: float, seed: int) -> Callable[[int], Seconds]:
     """DiT with Euler."""
-    def run(rounds: int) -> tuple[list[float], list[float]]:
+    def run(rounds: int) -> Seconds:
         system, heads = dit(width, depth, side, seed)
-        plain = Dit(weights_of(system), heads, side)
+        plain: dict[Style, Dit] = {style: Dit(weights_of(system), heads, side, style) for style in STYLES}
         label = torch.arange(rows)
-        ours = lambda: system.generate(rows, {"label": label}, seed=seed, scale=scale, steps=steps, decode=False)  # noqa: E731
+        ours = lambda watch=None: system.generate(rows, {"label": label}, seed=seed, scale=scale, steps=steps, decode=False, watch=watch)  # noqa: E731
         noise = Rng.seeded(seed, rows).split("init").split("noise").normal((rows, side * side, 16))
-        same("samples", ours().vec, plain.sample(noise, label, steps, scale))
-        return in_turns([ours, lambda: plain.sample(torch.randn(noise.shape), label, steps, scale)], rounds)
+        sample = ours().vec
+        for one in plain.values():
+            same("samples", sample, last(one.sample(noise, label, steps, scale)))
+        return step_by_step(ours, {style: partial(one.sample, noise, label, steps, scale) for style, one in plain.items()}, rounds)
     return run
 
 
-def unmasking(width: int, depth: int, rows: int, length: int, steps: int, seed: int) -> Callable[[int], Any]:
+def unmasking(width: int, depth: int, rows: int, length: int, steps: int, seed: int) -> Callable[[int], Seconds]:
     """MaskGIT, the most confident first."""
-    def run(rounds: int) -> tuple[list[float], list[float]]:
+    def run(rounds: int) -> Seconds:
         system, heads = maskgit(width, depth, length, seed)
-        plain = MaskGit(by_hand.with_mask_row(weights_of(system)), heads)
+        plain: dict[Style, MaskGit] = {style: MaskGit(by_hand.with_mask_row(weights_of(system)), heads, style) for style in STYLES}
         label, noise = torch.arange(rows), system.process.noise
-        ours = lambda: system.generate(rows, {"label": label}, seed=seed, steps=steps, decode=False)  # noqa: E731
+        ours = lambda watch=None: system.generate(rows, {"label": label}, seed=seed, steps=steps, decode=False, watch=watch)  # noqa: E731
         streams = [Rng.seeded(seed, rows).split("step").fold(torch.full((rows,), i)) for i in range(steps)]
         engine = by_hand.Draws(lambda logits, i: (logits + streams[i].split("draw").gumbel((rows, length, 1, 1024))[:, :, 0]).argmax(-1),
                                lambda shape, i: streams[i].split("noise").gumbel(shape))
-        same("tokens", ours().ids[..., 0], plain.sample(rows, label, steps, noise, engine), exact=True)
-        return in_turns([ours, lambda: plain.sample(rows, label, steps, noise, by_hand.own_draws())], rounds)
+        tokens = ours().ids[..., 0]
+        for one in plain.values():
+            same("tokens", tokens, last(one.sample(rows, label, steps, noise, engine)), exact=True)
+        own = by_hand.own_draws()
+        return step_by_step(ours, {style: partial(one.sample, rows, label, steps, noise, own) for style, one in plain.items()}, rounds)
     return run
 
 
@@ -175,9 +214,9 @@ class Learner:
 
 
 def training(system: Any, data: Tensor, label: Tensor | None, batch: int, seed: int, prepared: Callable[[by_hand.Weights], by_hand.Weights],
-             losses: Callable[[by_hand.Weights], Iterator[Callable[[Tensor, int], Tensor]]]) -> Callable[[int], Any]:
+             losses: Callable[[by_hand.Weights], tuple[Callable[[Tensor, int], Tensor], ...]]) -> Callable[[int], Seconds]:
     """The trainer and a loop by hand, step by step in turns. losses: of the weights, first with the engine's draws (rows of data, step) -> loss, then with torch's."""
-    def run(rounds: int) -> tuple[list[float], list[float]]:
+    def run(rounds: int) -> Seconds:
         knobs = Training(batch=batch, steps=CHECKED + 1 + rounds, lr=1e-4, warmup=0, shape="constant", seed=seed, checkpoint_every=0, validate_every=0)
         dataset = Dataset("made up", "image", tuple(data.shape[1:]), (), Examples(data, label), Examples(data[:0], label), "", "")
         batches = [order(len(data), seed, step, batch) for step in range(knobs.steps)]
@@ -202,7 +241,7 @@ def training(system: Any, data: Tensor, label: Tensor | None, batch: int, seed: 
                     theirs.append(by_hand_too)
             mark = time.process_time()
         train(system, dataset, knobs, on_step=after, progress=False)
-        return ours, theirs
+        return {"ours": ours, "functions": theirs}
     return run
 
 
@@ -299,15 +338,17 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     where = machine()
-    print(f"engine over hand-written loop, CPU time, seed {asked.seed}; {said_of(where)}")
+    print(f"engine over loops written by hand, CPU time, seed {asked.seed}; {said_of(where)}", flush=True)
     rows, found = [], []
     for case in cases(asked.seed):
         if (asked.quick and not case.quick) or asked.only.lower() not in f"{case.name} {case.sizes}".lower():
             continue
-        ratio = Ratio.of(*case.run(max(3, case.rounds // 3) if asked.quick else case.rounds))
-        found.append({"case": case.name, "sizes": case.sizes, "seed": asked.seed, **asdict(ratio)})
-        rows.append([case.name, case.sizes, f"{ratio.median:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}", f"{ratio.best:.3f}", str(ratio.rounds), "" if ratio.median <= BAR else f"above {BAR}"])
-    print(table(["case (numbers equal)", "sizes", "ratio", "quartiles", "of bests", "rounds", ""], rows))
+        taken = case.run(max(2, case.rounds // 3) if asked.quick else case.rounds)
+        ratios = {style: Ratio.of(taken["ours"], taken[style]) for style in STYLES if style in taken}
+        found.append({"case": case.name, "sizes": case.sizes, "seed": asked.seed, "ratios": {style: asdict(r) for style, r in ratios.items()}})
+        said = [f"{r.median:.3f} ({r.low:.3f} to {r.high:.3f})" if (r := ratios.get(style)) else "" for style in reversed(STYLES)]
+        rows.append([case.name, case.sizes, *said, str(len(taken["ours"]))])
+    print(table(["case (numbers equal)", "sizes", *(f"over {style}" for style in reversed(STYLES)), "rounds"], rows))
     written(asked.json, {"machine": where, "bar": BAR, "cases": found})
 
 

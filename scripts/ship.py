@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python scripts/ship.py kl vq pyramid                               # the codecs first
     OMP_NUM_THREADS=1 python scripts/ship.py image-gpt maskgit dit var mar tarflow       # then the systems, each over its codec
+    OMP_NUM_THREADS=1 OMNIFORM_CACHE=runs/ship/cache python scripts/ship.py judge        # and the classifier that judges glyphs
 
 Each name is trained for the steps in PLAN on the embedded glyphs, seed 0. Runs go to runs/ship/NAME and resume where they stopped.
 """
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import sys
 from pathlib import Path
 
 import torch
 
 from omniform import verbs
-from omniform.data import open_data
+from omniform.data import cache_dir, open_data
 
 CODECS = {"image-gpt": "vq", "maskgit": "vq", "dit": "kl", "mar": "kl", "tarflow": "kl", "var": "pyramid"}
 PLAN = {"kl": 2000, "vq": 2000, "pyramid": 2500, "image-gpt": 2000, "maskgit": 2200, "dit": 1800, "var": 1600, "mar": 2200, "tarflow": 2200}
@@ -44,5 +46,10 @@ def shipped(name: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for wanted in sys.argv[1:] or list(PLAN):
-        shipped(wanted)
+    for wanted in sys.argv[1:] or [*PLAN, "judge"]:
+        if wanted == "judge":
+            shutil.rmtree(SHIPPED / "judges", ignore_errors=True)
+            verbs.judge("glyphs")
+            shutil.copytree(cache_dir() / "judges", SHIPPED / "judges")
+        else:
+            shipped(wanted)

@@ -107,7 +107,7 @@ class EncodeKnown(Block):
         coord = ahead(env.coord, torch.zeros_like(env.coord[:1, :1]))
         x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
         count = known.sum(1)
-        keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
+        keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : max(int(count.max()), 1)]
         inside = torch.arange(keep.shape[1], device=count.device) < count[:, None]
         spread = lambda y: keep[..., None].expand(-1, -1, y.shape[-1])  # noqa: E731
         y = self.encoder(x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front))

@@ -52,6 +52,10 @@ class Context:
         return Context(len(index), *(pick(getattr(self, n)) for n in ("modulate", "add", "start", "prefix", "cross", "joint")))
 
 
+_ROOM = 64
+"""Places that keys and values are given room for at the least (ours): a sequence grows by single tokens."""
+
+
 class KV:
     """Keys and values of one attention, preallocated: (B, H, capacity, Dh). Scratch is written behind the record and overwritten by the next question."""
 
@@ -64,7 +68,7 @@ class KV:
         """Put k, v (B, H, n, Dh) behind the first `used`; everything up to there comes back."""
         end = used + k.shape[2]
         if self.key is None or self.key.shape[2] < end or self.key.dtype != k.dtype:
-            size = max(self.capacity, end if self.key is None else 2 * end)
+            size = max(self.capacity, _ROOM, end if self.key is None else 2 * end)
             grown = [x.new_empty(*x.shape[:2], size, x.shape[3]) for x in (k, v)]
             if self.key is not None:
                 for new, old in zip(grown, (self.key, self.value), strict=True):

@@ -108,8 +108,10 @@ class Demo:
         if self.dataset.modality != "image":
             return
         self.say(f"{self.dataset.name}: {len(self.dataset.train)} pictures {self.dataset.shape}, {len(self.dataset.classes) or 'no'} classes")
-        steps = 300 if self.minutes < 15 else 600
-        self.judge = verbs.judge(self.dataset, steps=steps, seed=self.seed)
+        known = self.dataset.name == "glyphs"
+        if not known:
+            self.say("the classifier that judges is trained first")
+        self.judge = verbs.judge(self.dataset, steps=None if known or self.minutes >= 15 else 300, progress=False)
         self.say(self.judge.sentence())
         chosen = order(len(self.dataset.train), self.seed, 0, min(2 * self.num, len(self.dataset.train)))
         self.real = self.dataset.train.batch(chosen[: self.num]).data

@@ -19,7 +19,7 @@ from omniform.data import Dataset, Split, cache_dir, order
 from omniform.evaluation import features
 from omniform.evaluation.features import Classifier
 from omniform.system.system import CodecSystem, Counted, System
-from omniform.verbs.building import load, opened
+from omniform.verbs.building import SHIPPED, load, opened
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
 from omniform.verbs.reconstructing import reconstructed
@@ -211,7 +211,7 @@ def generated(
 def judge(
     data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None
 ) -> Classifier:
-    """The classifier of a data set's labels, trained once and kept in the cache.
+    """The classifier of a data set's labels: the one that ships (for the glyphs), else trained once and kept in the cache.
 
     Where there are no labels: fixed random features.
     """
@@ -223,9 +223,11 @@ def judge(
     told = repr(
         (dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)
     ).encode()
-    place = cache_dir() / "judges" / f"{hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]}"
-    if (place / features.CARD).is_file():
-        return features.load(place)
+    name = hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]
+    place = cache_dir() / "judges" / name
+    for kept in (SHIPPED / "judges" / name, place):
+        if (kept / features.CARD).is_file():
+            return features.load(kept)
     with Bar(1.0, "training the classifier that judges", progress) as bar:
         classifier = features.train_classifier(
             dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share)

@@ -8,9 +8,11 @@ import sys
 import time
 
 import pytest
+import torch
 from PIL import Image
 
 from omniform.cli import omniform as group
+from omniform.cli.pictures import writer
 from omniform.cli.words import counted, pairs, table, value_of
 from omniform.core.errors import UnknownName
 from omniform.verbs import systems
@@ -103,3 +105,10 @@ def test_values_and_tables():
     assert pairs(["a.b=1", "c=x=y"], "--set") == {"a.b": 1, "c": "x=y"}
     assert table([("a", 1, None), ("bb", 22, 0.5)], ("n", "x", "y")) == "n    x    y\na    1    -\nbb  22  0.5"
     assert [counted(n) for n in (None, 7, 675e6, 118.64e9, 29.7e12)] == ["-", "7", "675 M", "118.6 G", "29.7 T"]
+
+
+def test_clips_become_a_moving_grid(tmp_path):
+    clips = torch.linspace(-1, 1, 8)[None, :, None, None, None].expand(3, 8, 1, 16, 16)
+    assert writer(tmp_path / "v.gif", "video")(clips) == [str(tmp_path / "v.gif")]
+    with Image.open(tmp_path / "v.gif") as moving:
+        assert moving.n_frames == 8 and moving.size == (3 * 48 + 2 * 2, 48)     # 16 enlarged three times

@@ -56,7 +56,7 @@ class Attention(Block):
         return [p.view(rows, length, -1, self.head_width).transpose(1, 2) for p in parts]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        q, k, v = self._split(self.qkv(x, env))
+        q, k, v = self._split(self.qkv.through(x, env))
         if self.norm is not None:
             q, k = self.norm(q, k, env)
         if env.rotation is not None:
@@ -78,7 +78,7 @@ class Attention(Block):
         if self.slopes is not None:
             mask, causal = self._distances(q_coord, k_coord, mask, causal), False
         y = attend(q, k, v, mask=mask, causal=causal, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
-        return self.out(y.transpose(1, 2).flatten(2), env)
+        return self.out.through(y.transpose(1, 2).flatten(2), env)
 
     def _distances(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """ALiBi's additive mask (B, H, Lq, Lk), with visibility in it."""

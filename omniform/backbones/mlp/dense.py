@@ -43,4 +43,4 @@ class Mlp(Block):
         self.feed = Streams(streams, lambda: _Feed(width, hidden or int(ratio * width), activation, bias))
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        return self.feed(x, env)
+        return self.feed.through(x, env)

@@ -1,0 +1,130 @@
+"""The few verbs of a system: what they take, what they refuse."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from omniform import recipes
+from omniform.core.batch import Batch
+from omniform.core.distribution import Sampling
+from omniform.core.errors import BadArgument, ConditionError, OmniformError, ShapeError
+from omniform.core.order import BlocksOf
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.processes.blocks import Blocks
+from omniform.processes.masked import Masked
+from omniform.system.build import assemble, fitted
+from omniform.system.system import Counted
+
+GPT = recipes.get("gpt").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "shape": (24,)})
+MASKGIT = fitted(recipes.get("maskgit").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "codec.width": 8, "process.steps": 4}), shape=(1, 16, 16), classes=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return assemble(GPT)
+
+
+@pytest.fixture(scope="module")
+def maskgit():
+    system = assemble(MASKGIT)
+    with torch.no_grad():
+        for p in system.network.parameters():
+            if not p.any():
+                p.normal_(std=0.3)
+        for p in system.conditioning.parameters():
+            p.normal_(std=2.0)
+    return system
+
+
+def ids(tokens):
+    return tokens.ids[..., 0]
+
+
+def test_one_condition_for_all_rows_or_one_a_row(maskgit):
+    all_b = ids(maskgit.generate(3, {"label": "b"}, seed=1, decode=False))
+    assert torch.equal(all_b, ids(maskgit.generate(3, {"label": ["b", "b", "b"]}, seed=1, decode=False)))
+    assert torch.equal(all_b, ids(maskgit.generate(3, {"label": torch.tensor(1)}, seed=1, decode=False)))
+    mixed = ids(maskgit.generate(3, {"label": ["b", "c", "b"]}, seed=1, decode=False))
+    assert torch.equal(mixed[[0, 2]], all_b[[0, 2]]) and not torch.equal(mixed[1], all_b[1])
+
+
+def test_refusals(gpt, maskgit):
+    for wrong, error, says in (
+            (lambda: maskgit.generate(0), BadArgument, "at least one"), (lambda: maskgit.generate(2, {"label": ["a"]}), ConditionError, "speaks of 1 rows and 2"),
+            (lambda: maskgit.generate(1, {"colour": "red"}), ConditionError, "takes label"), (lambda: gpt.generate(1, {"label": 1}), ConditionError, "takes no condition"),
+            (lambda: gpt.generate(1, scale=2.0), ConditionError, "without guidance"), (lambda: gpt.generate(1, steps=5), BadArgument, "no number of steps"),
+            (lambda: maskgit.generate(1, steps=0), BadArgument, "at least one step"), (lambda: gpt.generate(1, length=99), ShapeError, "holds 1 to 24"),
+            (lambda: maskgit.generate(1, length=3), ShapeError, "open first axis"), (lambda: maskgit.loss(Batch(torch.zeros(2, 3, 16, 16)), rng=Rng.seeded(0)), ShapeError, "expects a batch of"),
+            (lambda: maskgit.generate(1, given=(torch.zeros(1, 1, 16, 16), torch.ones(5, dtype=torch.bool))), ShapeError, "16 tokens|5 tokens"),
+            (lambda: maskgit.generate(3, given=(torch.zeros(2, 1, 16, 16), torch.ones(16, dtype=torch.bool))), ShapeError, "2 examples are given and 3")):
+        with pytest.raises(error, match=says) as raised:
+            wrong()
+        assert isinstance(raised.value, OmniformError) and "\n" not in str(raised.value)
+
+
+def test_steps_and_sampling_for_one_call_only(maskgit):
+    seen = []
+    maskgit.generate(2, {"label": "a"}, steps=7, watch=seen.append, decode=False)
+    assert len(seen) == 7 and maskgit.process.steps == 4
+    cold = [ids(maskgit.generate(1, {"label": "a"}, seed=s, sampling=Sampling(0.0), decode=False)) for s in (1, 2)]
+    warm = [ids(maskgit.generate(1, {"label": "a"}, seed=s, decode=False)) for s in (1, 2)]
+    assert not torch.equal(*warm) and (cold[0] == cold[1]).float().mean() > (warm[0] == warm[1]).float().mean()
+
+
+def test_steps_reach_the_process_inside():
+    codec = Spec(type(assemble(GPT).codec), {"long": "cut"})
+    recipe = GPT.but({"codec": codec, "network.embed.hidden": True, "process": Spec(Blocks, {"order": Spec(BlocksOf, {"size": 8}), "inner": Spec(Masked, {"steps": 2})})})
+    system, seen = assemble(recipe), []
+    net = Counted(system.net(1))
+    system.net = lambda *a, **k: net
+    system.generate(1, steps=3, watch=seen.append, decode=False)
+    assert len(seen) == 3 and net.calls == 3 * 3 + 2
+
+
+def test_a_shorter_text_and_a_prompt(gpt):
+    assert gpt.generate(2, length=5, decode=False).length == 5
+    prompt = gpt.codec.prompt(["abc"])
+    made = gpt.generate(2, given=(prompt, torch.ones(3, dtype=torch.bool)), length=6, decode=False)
+    assert made.length == 6 and ids(made)[:, :3].tolist() == [[97, 98, 99]] * 2
+    said = gpt.generate(1, given=(["abc"], torch.arange(24) < 3), decode=True)
+    assert said[0].startswith("abc")
+
+
+def test_generating_and_scoring_leave_the_mode_and_need_no_gradient(maskgit):
+    for training in (True, False):
+        maskgit.train(training)
+        assert not maskgit.generate(1, {"label": "a"}).requires_grad
+        assert not maskgit.score(torch.zeros(2, 1, 16, 16), {"label": [0, 1]}).requires_grad
+        assert maskgit.training is training
+    maskgit.eval()
+
+
+def test_loss_of_data_is_loss_of_its_tokens(maskgit):
+    data = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    told = {"label": torch.tensor([0, 1, 2])}
+    one = maskgit.loss(Batch(data, told), rng=Rng.seeded(0))[0]
+    other = maskgit.loss(Batch(maskgit.tokens(data), told), rng=Rng.seeded(0))[0]
+    assert torch.equal(one.mean(), other.mean())
+    ignored = maskgit.loss(Batch(data, {**told, "caption": ["x"] * 3}), rng=Rng.seeded(0))[0]
+    assert torch.equal(ignored.mean(), one.mean()), "what a data set says and a system does not take is not an error"
+
+
+def test_scale_is_that_of_the_recipe_unless_said(maskgit):
+    scale = maskgit.guidance.scale
+    same = [ids(maskgit.generate(2, {"label": "a"}, seed=3, decode=False, **k)) for k in ({}, {"scale": scale}, {"scale": 1}, {"scale": 6.0})]
+    assert torch.equal(same[0], same[1]) and not torch.equal(same[0], same[2]) and not torch.equal(same[0], same[3])
+    asked = [Counted(n) for n in maskgit.net(1, {"label": ["a"]}).nets]
+    assert len(asked) == 2 and not hasattr(maskgit.net(1, {"label": ["a"]}, scale=1), "nets")
+
+
+def test_memory_is_the_processes_unless_said(gpt):
+    assert gpt.net(1).policy == "kv" and gpt.net(1, memory="recall").policy == "recall"
+    one, other = (ids(gpt.generate(2, memory=m, decode=False)) for m in ("kv", "recall"))
+    assert torch.equal(one, other)
+
+
+def test_the_recipe_is_kept_with_its_changes(maskgit):
+    assert maskgit.recipe.shape == (1, 16, 16) and replace(maskgit.recipe) == MASKGIT
