@@ -6,6 +6,7 @@
 
 Each name is trained for the steps in PLAN on the embedded glyphs, seed 0. Runs go to runs/ship/NAME and resume where they stopped.
 """
+
 from __future__ import annotations
 
 import json
@@ -38,9 +39,17 @@ def shipped(name: str) -> None:
     (out / "ship.json").write_text(json.dumps(done))
     if codec:
         before = json.loads((RUNS / codec / "ship.json").read_text())
-        notes = {"command": f"OMP_NUM_THREADS=1 python scripts/ship.py {codec} {name}", "data": f"glyphs ({data.origin})", "seed": 0, **done,
-                 "codec": {"recipe": codec, **before}, "training": {**system.recipe.training, "steps": PLAN[name], **knobs}, "torch": torch.__version__,
-                 "machine": f"{platform.machine()}, 1 thread, shared", "weights": "averaged (EMA), matrices stored as 8-bit integers with a scale a row"}
+        notes = {
+            "command": f"OMP_NUM_THREADS=1 python scripts/ship.py {codec} {name}",
+            "data": f"glyphs ({data.origin})",
+            "seed": 0,
+            **done,
+            "codec": {"recipe": codec, **before},
+            "training": {**system.recipe.training, "steps": PLAN[name], **knobs},
+            "torch": torch.__version__,
+            "machine": f"{platform.machine()}, 1 thread, shared",
+            "weights": "averaged (EMA), matrices stored as 8-bit integers with a scale a row",
+        }
         verbs.save(verbs.load(out), SHIPPED / name, notes=notes, compact=True)
 
 

@@ -1,4 +1,5 @@
 """Residual blocks: a mixer and an MLP, normed before or after."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -24,9 +25,20 @@ class PreNorm(Block):
     streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual.
     """
 
-    def __init__(self, width: int, mixer: Spec, mlp: Spec | None = None, cross: Spec | None = None,
-                 modulate: Modulate | Spec | None = None,
-                 norm: Literal["layer", "rms"] = "layer", eps: float = 1e-6, affine: bool | None = None, bias: bool = True, dropout: float = 0.0, streams: int = 1):
+    def __init__(
+        self,
+        width: int,
+        mixer: Spec,
+        mlp: Spec | None = None,
+        cross: Spec | None = None,
+        modulate: Modulate | Spec | None = None,
+        norm: Literal["layer", "rms"] = "layer",
+        eps: float = 1e-6,
+        affine: bool | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        streams: int = 1,
+    ):
         super().__init__()
         affine = modulate is None if affine is None else affine
         make = lambda: make_norm(norm, width, affine=affine, eps=eps, bias=bias)  # noqa: E731
@@ -34,7 +46,7 @@ class PreNorm(Block):
         self.mlp = mlp.build(width=width, streams=streams) if mlp else None
         self.norm_mixer, self.norm_mlp = make(), make() if mlp else None
         self.cross = cross.build(width=width) if cross else None
-        self.norm_cross = make() if cross and modulate is None else None      # PixArt: modulated blocks cross-attend to the bare stream
+        self.norm_cross = make() if cross and modulate is None else None  # PixArt: modulated blocks cross-attend to the bare stream
         chunks = 6 if mlp else 3
         if modulate not in (None, "zero", "single") and not isinstance(modulate, Spec):
             raise BadArgument(f"modulate is 'zero', 'single', a Spec or None, not {modulate!r}")
@@ -56,16 +68,17 @@ class PreNorm(Block):
         return [torch.cat([spread(p, 0, env.prefix), spread(s, env.prefix, length)], 1) for s, p in zip(*each, strict=True)]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
+        mlp = self.mlp
         if self.modulation is None:
             x = x + self._drop(self.mixer(self.norm_mixer(x), env))
             if self.cross is not None:
                 x = x + self.cross(self.norm_cross(x), env)
-            return x if self.mlp is None else x + self._drop(self.mlp(self.norm_mlp(x), env))
+            return x if mlp is None else x + self._drop(mlp(self.norm_mlp(x), env))
         c = self._chunks(env, x.shape[1])
         x = x + c[2] * self._drop(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env))
         if self.cross is not None:
             x = x + self.cross(x, env)
-        return x if self.mlp is None else x + c[5] * self._drop(self.mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
+        return x if mlp is None else x + c[5] * self._drop(mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
 
 
 class PostNorm(Block):

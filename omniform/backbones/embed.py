@@ -1,4 +1,5 @@
 """Tokens and time to vectors."""
+
 from __future__ import annotations
 
 import math
@@ -20,8 +21,21 @@ class Embed(nn.Module):
     norm: LayerNorm at the end (BERT). std: of tables and mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
     """
 
-    def __init__(self, width: int, space: Space, positions: tuple[Spec, ...] = (), vocab: tuple[int, ...] | None = None, channels: int | None = None,
-                 hidden: bool = True, kinds: int = 0, aim: bool = False, norm: bool = False, std: float = 0.02, extra_ids: int = 0, bias: bool = True):
+    def __init__(
+        self,
+        width: int,
+        space: Space,
+        positions: tuple[Spec, ...] = (),
+        vocab: tuple[int, ...] | None = None,
+        channels: int | None = None,
+        hidden: bool = True,
+        kinds: int = 0,
+        aim: bool = False,
+        norm: bool = False,
+        std: float = 0.02,
+        extra_ids: int = 0,
+        bias: bool = True,
+    ):
         super().__init__()
         bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
         self.vocab = vocab if vocab is not None else (bits,) if bits else (space.vocab if channels is None else ())
@@ -68,7 +82,8 @@ class Embed(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Noise level to a vector: cosines and sines of 1000 t, then Linear, SiLU, Linear (DiT's code). t (B, n) -> (B, n, D). flip: of 1 - t, the literature's time."""
+    """Noise level to a vector: cosines and sines of 1000 t, then Linear, SiLU, Linear (DiT's code). t (B, n) -> (B, n, D). flip: of 1 - t, the literature's
+    time."""
 
     def __init__(self, width: int, features: int = 256, period: float = 10000.0, flip: bool = False):
         super().__init__()

@@ -1,4 +1,5 @@
 """Norms, and what modulates them."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -28,7 +29,7 @@ class _QkNorm(nn.Module):
     def __init__(self, kind: QkNorm, width: int, heads: int, streams: int):
         super().__init__()
         self.kind = kind
-        if kind == "cosine":        # VAR's code: a learned log-scale a head, at most ln 100, started at ln 4
+        if kind == "cosine":  # VAR's code: a learned log-scale a head, at most ln 100, started at ln 4
             self.log_scale = nn.Parameter(torch.full((heads, 1, 1), 4.0).log())
         else:
             make = lambda: norm(kind, width)  # type: ignore[arg-type]  # noqa: E731
@@ -82,7 +83,7 @@ class SharedAdaLN(nn.Module):
     def __init__(self, width: int, chunks: int):
         super().__init__()
         self.chunks = chunks
-        self.offset = nn.Parameter(torch.randn(chunks * width) / width ** 0.5)
+        self.offset = nn.Parameter(torch.randn(chunks * width) / width**0.5)
 
     def forward(self, shared: Tensor) -> tuple[Tensor, ...]:
         return (shared + self.offset).chunk(self.chunks, -1)

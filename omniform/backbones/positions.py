@@ -1,4 +1,5 @@
 """Where a token sits, told to the network: tables added to the stream, or rotations of queries and keys."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -97,7 +98,7 @@ class Rotation(NamedTuple):
     """One question's rotations, made once for all blocks: (B or 1, 1, L, 2 P)."""
 
     cos: Tensor
-    sin: Tensor                     # signed: minus for the first of a pair
+    sin: Tensor  # signed: minus for the first of a pair
     interleaved: bool
 
 
@@ -105,6 +106,6 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     """x (B, H, L, Dh) with the first 2 P of each head turned."""
     num = by.cos.shape[-1]
     head, rest = (x, None) if num == x.shape[-1] else (x[..., :num], x[..., num:])
-    other = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if by.interleaved else torch.cat([head[..., num // 2:], head[..., : num // 2]], -1)
+    other = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if by.interleaved else torch.cat([head[..., num // 2 :], head[..., : num // 2]], -1)
     turned = head * by.cos.to(x.dtype) + other * by.sin.to(x.dtype)
     return turned if rest is None else torch.cat([turned, rest], -1)

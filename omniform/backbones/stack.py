@@ -1,4 +1,5 @@
 """Backbones: blocks one after another, and the encoder-decoder split of masked models."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -25,8 +26,20 @@ class Stack(Block):
     taps: "block.3" is the stream after the fourth block.
     """
 
-    def __init__(self, width: int, depth: int, block: Spec, space: Space | None = None, final: Literal["layer", "rms", "adaln"] | None = "layer",
-                 rotary: Spec | None = None, skips: bool = False, shared: bool = False, eps: float = 1e-6, told: int | None = None, constant: bool = False):
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        block: Spec,
+        space: Space | None = None,
+        final: Literal["layer", "rms", "adaln"] | None = "layer",
+        rotary: Spec | None = None,
+        skips: bool = False,
+        shared: bool = False,
+        eps: float = 1e-6,
+        told: int | None = None,
+        constant: bool = False,
+    ):
         super().__init__()
         self.blocks = nn.ModuleList(block.build(width=width) for _ in range(depth))
         if rotary is not None and space is None:
@@ -69,8 +82,10 @@ class Stack(Block):
 class EncodeKnown(Block):
     """An encoder that reads only what is known and a decoder that reads everything (MAE, arXiv:2111.06377; MAR, arXiv:2406.11838, section 3.3).
 
-    Hidden tokens are dropped before the encoder and come back, as a mask vector, before the decoder; each half adds places of its own. The prefix of conditions is
-    always known. With nothing hidden it is encoder and decoder one after the other. buffer: how many copies of the prefix's one token stand before the sequence.
+    Hidden tokens are dropped before the encoder and come back, as a mask vector, before the decoder; each half adds places of its own. The prefix of
+    conditions is
+    always known. With nothing hidden it is encoder and decoder one after the other. buffer: how many copies of the prefix's one token stand before the
+    sequence.
     """
 
     def __init__(self, width: int, space: Space, encoder: Spec, decoder: Spec, positions: tuple[Spec, ...] = (), buffer: int = 1, last_positions: bool = False):
@@ -86,41 +101,43 @@ class EncodeKnown(Block):
         self.buffer = buffer
 
     def _placed(self, x: Tensor, env: Env, parts: nn.ModuleList, buffer: Tensor) -> Tensor:
-        places = sum((p(env.coord[:, env.prefix:]) for p in parts), torch.zeros((), device=x.device))
+        places = sum((p(env.coord[:, env.prefix :]) for p in parts), torch.zeros((), device=x.device))
         if not env.prefix:
             return x + places
-        return torch.cat([x[:, : self.buffer] + buffer, x[:, self.buffer:] + places], 1)
+        return torch.cat([x[:, : self.buffer] + buffer, x[:, self.buffer :] + places], 1)
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if env.record is not None:
             raise BadArgument("EncodeKnown cannot remember: what it reads changes from question to question; use a process that asks afresh (Masked)")
         if env.prefix > 1:
             raise BadArgument(f"EncodeKnown takes a condition of one token before the sequence, not of {env.prefix}")
-        if env.pattern != "full" and bool((env.turn[:, env.prefix:] != env.turn[:, -1:]).any() | env.lane.any()):
+        if env.pattern != "full" and bool((env.turn[:, env.prefix :] != env.turn[:, -1:]).any() | env.lane.any()):
             raise PatternUnsupported("EncodeKnown answers one turn in one lane, everything at once; this process asks for more. Use a Stack")
         if env.prefix:
-            x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, env.prefix:]], 1)
+            x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, env.prefix :]], 1)
         front = self.buffer if env.prefix else 0
-        ahead = lambda y, one: torch.cat([one.expand(y.shape[0], front, *y.shape[2:]), y[:, env.prefix:]], 1)  # noqa: E731
+        ahead = lambda y, one: torch.cat([one.expand(y.shape[0], front, *y.shape[2:]), y[:, env.prefix :]], 1)  # noqa: E731
         real = ahead(env.doc >= 0, torch.ones_like(env.known[:1, :1]))
         known = ahead(env.known, torch.ones_like(env.known[:1, :1])) & real
         coord = ahead(env.coord, torch.zeros_like(env.coord[:1, :1]))
         x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
         count = known.sum(1)
-        keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : max(int(count.max()), 1)]
-        inside = torch.arange(keep.shape[1], device=count.device) < count[:, None]
-        spread = lambda y: keep[..., None].expand(-1, -1, y.shape[-1])  # noqa: E731
-        y = self.encoder(x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front))
-        y = self.enter(y)
-        z = self.mask.to(y.dtype).expand(x.shape[0], x.shape[1], -1).scatter(
-            1, torch.where(inside, keep, keep[:, :1])[..., None].expand(-1, -1, x.shape[-1]), torch.where(inside[..., None], y, y[:, :1]))
-        z = torch.where(known[..., None], z, self.mask.to(y.dtype))         # a row that knows nothing has written something to its first place
+        most = int(count.max())
+        z = self.mask.to(x.dtype).expand(x.shape[0], x.shape[1], -1)
+        if most:
+            keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+            inside = torch.arange(most, device=count.device) < count[:, None]
+            spread = lambda y: keep[..., None].expand(-1, -1, y.shape[-1])  # noqa: E731
+            y = self.enter(self.encoder(x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front)))
+            at = torch.where(inside, keep, keep[:, :1])
+            z = z.to(y.dtype).scatter(1, at[..., None].expand(-1, -1, x.shape[-1]), torch.where(inside[..., None], y, y[:, :1]))
+            z = torch.where(known[..., None], z, self.mask.to(y.dtype))  # a row that knows nothing has written something to its first place
         z = self._placed(z, env, self.decode_places, self.buffer_places[1])
         z = self.decoder(z, self._env(env, real, coord, front))
         if env.prefix:
             z = torch.cat([z[:, :1].expand(-1, env.prefix, -1), z[:, front:]], 1)
         for part in self.last_places or ():
-            z = torch.cat([z[:, : env.prefix], z[:, env.prefix:] + part(env.coord[:, env.prefix:])], 1)
+            z = torch.cat([z[:, : env.prefix], z[:, env.prefix :] + part(env.coord[:, env.prefix :])], 1)
         return z
 
     def _env(self, env: Env, inside: Tensor, coord: Tensor, front: int) -> Env:

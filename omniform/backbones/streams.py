@@ -1,4 +1,5 @@
 """Weights of their own for the prefix: the text stream of MM-DiT."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,7 +20,8 @@ class Streams(nn.Module):
 
     def through(self, x: Tensor, env: Env) -> Tensor:
         """Each token through its own. Not a forward: a module call more costs as much as a small operation, and this stands before every linear map."""
-        each = self.each
+        each = iter(self.each)
+        main = next(each)
         if self.num == 1 or env.prefix == 0:
-            return each[0](x)
-        return torch.cat([each[1](x[:, : env.prefix]), each[0](x[:, env.prefix:])], 1)
+            return main(x)
+        return torch.cat([next(each)(x[:, : env.prefix]), main(x[:, env.prefix :])], 1)

@@ -8,9 +8,7 @@ import click
 
 
 @click.command(short_help="See every family at work: report/index.html.")
-@click.option(
-    "--data", "-d", default="glyphs", metavar="DATA", help="A name, a folder of pictures, a text [default: glyphs]."
-)
+@click.option("--data", "-d", default="glyphs", metavar="DATA", help="A name, a folder of pictures, a text [default: glyphs].")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
@@ -26,9 +24,7 @@ import click
     default=Path("report"),
     help="The page's folder [default: report].",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0]."
-)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0].")
 @click.option("--resume", is_flag=True, help="Go on with the demo in --out.")
 @click.pass_context
 def demo(context: click.Context, data: str, minutes: float, out: Path, seed: int, resume: bool) -> int:

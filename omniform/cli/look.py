@@ -56,14 +56,10 @@ def show(name: str, size: str | None, against: str | None, as_json: bool) -> Non
 
         other = recipes.get(against)
         if size is not None and size != "tiny" and size not in other.sizes:
-            raise click.UsageError(
-                f"{against} has no size {size!r}; leave --size out to compare the first published ones"
-            )
+            raise click.UsageError(f"{against} has no size {size!r}; leave --size out to compare the first published ones")
         found = recipe.sized(size).against(other.sized(size))
         if as_json:
-            return say_json(
-                {path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()}
-            )
+            return say_json({path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()})
         return click.echo(_differing(name, against, found))
     from omniform.system.facts import described
 
@@ -78,10 +74,7 @@ def _differing(name: str, against: str, found: dict[str, tuple[Any, Any]]) -> st
     if not found:
         return f"{name} and {against} are the same"
     wide = max(len(name), len(against))
-    return "\n".join(
-        f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}"
-        for path, (here, there) in found.items()
-    )
+    return "\n".join(f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}" for path, (here, there) in found.items())
 
 
 def written(value: Any) -> str:
@@ -111,12 +104,7 @@ _LINES = (
 def _described(answer: dict[str, Any]) -> str:
     """The page of one recipe."""
     lines = [f"{answer['title']} ({answer['name']}), {answer['family']}, {answer['modality']}"]
-    lines += [
-        f"  {s['title']}"
-        + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "")
-        + (f", {s['at']}" if s.get("at") else "")
-        for s in answer["sources"]
-    ]
+    lines += [f"  {s['title']}" + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "") + (f", {s['at']}" if s.get("at") else "") for s in answer["sources"]]
     lines += [f"sizes: {', '.join(answer['sizes'])}", "", f"at size {answer['size']}:"]
     for key, label in _LINES:
         if (number := answer.get(key)) is not None:

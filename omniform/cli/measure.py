@@ -8,9 +8,7 @@ import click
 
 from omniform.cli.words import data_options, json_option, opened_data, say_json, seed_option, spelled, table
 
-_num = lambda default, help: click.option(
-    "-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help
-)  # noqa: E731
+_num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help)  # noqa: E731
 
 
 @click.command(short_help="Likelihood of held-out examples.")
@@ -20,9 +18,7 @@ _num = lambda default, help: click.option(
 @seed_option
 @json_option
 @click.pass_context
-def score(
-    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool
-) -> None:
+def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool) -> None:
     """Nats of held-out examples, where the family has a likelihood or a bound.
 
     \b
@@ -50,9 +46,7 @@ def score(
 @seed_option
 @json_option
 @click.pass_context
-def evaluate(
-    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool
-) -> None:
+def evaluate(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
     """Compare generated pictures with real ones in a classifier's features.
 
     The classifier is trained on the same data, once. Held-out real pictures are the floor, noise is the ceiling.
@@ -83,9 +77,7 @@ def _lost(answer: dict[str, Any]) -> None:
         "features of the classifier below"
     )
     for number, book in enumerate(answer.get("codebooks", ())):
-        click.echo(
-            f"codebook {number}: {100 * book['used']:.0f}% of the codes occur, perplexity {book['perplexity']:.0f}"
-        )
+        click.echo(f"codebook {number}: {100 * book['used']:.0f}% of the codes occur, perplexity {book['perplexity']:.0f}")
     click.echo(answer["judge"])
 
 
@@ -139,6 +131,4 @@ def compared_table(rows: list[dict[str, Any]]) -> str:
     columns = [c for c in _COLUMNS if any(c in row for row in rows)]
     spaces = sorted({row["space"] for row in rows if row.get("space")})
     said = table([[row.get(c) for c in columns] for row in rows], [_COLUMNS[c] for c in columns])
-    return said + (
-        f"\na dimension is a {spelled(spaces)}; numbers of different spaces or codecs do not compare" if spaces else ""
-    )
+    return said + (f"\na dimension is a {spelled(spaces)}; numbers of different spaces or codecs do not compare" if spaces else "")

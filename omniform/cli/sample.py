@@ -18,9 +18,7 @@ FEW = 16
 
 @click.command(short_help="Generate with a trained system.")
 @click.argument("run")
-@click.option(
-    "-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [default: one a label; 16; of text 1]."
-)
+@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [default: one a label; 16; of text 1].")
 @click.option("--label", multiple=True, metavar="CLASS", help="Given in turn; may be repeated [default: all].")
 @click.option("--condition", multiple=True, metavar="KEY=VALUE", help="Anything else that the system is told.")
 @seed_option
@@ -29,12 +27,8 @@ FEW = 16
 @click.option("--length", type=click.IntRange(min=1), metavar="N", help="The most tokens of a text.")
 @click.option("--temperature", type=click.FloatRange(min=0), metavar="X", help="0 takes the likeliest.")
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K likeliest codes.")
-@click.option(
-    "--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P."
-)
-@click.option(
-    "--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the likeliest."
-)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
+@click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the likeliest.")
 @click.option("--prompt", metavar="TEXT", help="A text to go on with.")
 @click.option(
     "--out",
@@ -58,9 +52,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
 
     system = load(run)
     if not isinstance(system, System):
-        raise BadArgument(
-            f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})"
-        )
+        raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
     if system.recipe.modality == "text":
         if out is not None and out.suffix in (".png", ".gif"):
             raise click.UsageError(f"text is not written to a {out.suffix}; name a .txt or leave --out out")
@@ -69,9 +61,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
     from omniform.cli.pictures import writer
 
-    write = writer(
-        out or Path("samples.gif" if system.recipe.modality == "video" else "samples.png"), system.recipe.modality
-    )
+    write = writer(out or Path("samples.gif" if system.recipe.modality == "video" else "samples.png"), system.recipe.modality)
     labels, condition = _told(system, num, how)
     num = num or (len(labels) if labels else FEW)
     from omniform.verbs.measuring import generated
@@ -92,10 +82,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         answer = {"run": run, "recipe": system.recipe.name, "num": num, "seed": how["seed"], "labels": said}
         return say_json({**answer, "condition": condition, "seconds": seconds, "files": files})
     what = f", labels {' '.join(dict.fromkeys(map(str, labels)))}" if labels else ""
-    click.echo(
-        f"{files[0] if len(files) == 1 else Path(files[0]).parent}: {num} of {system.recipe.name}{what}, "
-        f"{seconds:.1f} s"
-    )
+    click.echo(f"{files[0] if len(files) == 1 else Path(files[0]).parent}: {num} of {system.recipe.name}{what}, {seconds:.1f} s")
 
 
 def _told(system: Any, num: int | None, how: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -128,10 +115,7 @@ def _settings(system: Any, how: dict[str, Any]) -> dict[str, Any]:
     drawn = {k: how[k] for k in ("temperature", "top_k", "top_p", "min_p") if how[k] is not None}
     filters = [k for k in drawn if k != "temperature"]
     if filters and not system.codec.space.vocab:
-        raise BadArgument(
-            f"{system.recipe.name} draws continuous tokens, from which --{filters[0].replace('_', '-')} cannot "
-            "choose; leave it out"
-        )
+        raise BadArgument(f"{system.recipe.name} draws continuous tokens, from which --{filters[0].replace('_', '-')} cannot choose; leave it out")
     settings: dict[str, Any] = {k: how[k] for k in ("scale", "steps") if how[k] is not None}
     if how["length"] is not None:
         if not system.codec.space.open:
@@ -178,16 +162,11 @@ def _prompted(system: Any, text: str) -> tuple[Any, Any]:
     from omniform.core.errors import CodecError
 
     if not hasattr(system.codec, "prompt"):
-        raise CodecError(
-            f"{type(system.codec).__name__} reads no text, so there is nothing to go on with; leave --prompt out"
-        )
+        raise CodecError(f"{type(system.codec).__name__} reads no text, so there is nothing to go on with; leave --prompt out")
     tokens = system.codec.prompt([text])
     room = system.codec.space.length
     if len(system.codec.pieces_of(text)) >= room:
-        raise CodecError(
-            f"the prompt has {len(system.codec.pieces_of(text))} tokens and {room} are all there is room for; "
-            "shorten it"
-        )
+        raise CodecError(f"the prompt has {len(system.codec.pieces_of(text))} tokens and {room} are all there is room for; shorten it")
     return tokens, torch.ones(tokens.length, dtype=torch.bool)
 
 
@@ -199,9 +178,7 @@ class Stream:
         self.codec, self.written = codec, ""
 
     def __call__(self, state: Any) -> None:
-        text = self.codec.decode(state.tokens.at(slice(0, int(state.at[0]))))[0].rstrip(
-            "\ufffd"
-        )  # half a character is not shown yet
+        text = self.codec.decode(state.tokens.at(slice(0, int(state.at[0]))))[0].rstrip("\ufffd")  # half a character is not shown yet
         if text.startswith(self.written):
             click.echo(text[len(self.written) :], nl=False)
             sys.stdout.flush()

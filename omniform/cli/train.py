@@ -16,14 +16,10 @@ ASKED = "run.json"
 @click.command(short_help="Train a system on data.")
 @click.argument("name", required=False)
 @data_options(required=False)
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: runs/NAME]."
-)
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: runs/NAME].")
 @click.option("--size", metavar="SIZE", default="tiny", help="tiny [default] or a published one (omniform show NAME).")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="How many steps [default: the recipe's].")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M", help="How long, in place of --steps."
-)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M", help="How long, in place of --steps.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Examples a step.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Peak learning rate.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16: autocast.")
@@ -34,9 +30,7 @@ ASKED = "run.json"
     default=0,
     help="Of weights, order of data and draws [default: 0].",
 )
-@click.option(
-    "--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB."
-)
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
 @click.option("--codec", metavar="FOLDER", help="A trained codec to use; else a fresh one learns first.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest.")
 @click.pass_context
@@ -83,10 +77,7 @@ def _nothing_new(context: click.Context, name: str | None) -> None:
         if context.get_parameter_source(p) is click.core.ParameterSource.COMMANDLINE
     ]
     if name is not None or said:
-        raise click.UsageError(
-            "--resume goes on with what the run recorded; leave out "
-            f"{name or '--' + said[0].replace('_', '-').replace('changes', 'set')}"
-        )
+        raise click.UsageError(f"--resume goes on with what the run recorded; leave out {name or '--' + said[0].replace('_', '-').replace('changes', 'set')}")
 
 
 def _begun(out: Path, asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
@@ -118,9 +109,7 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
             asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
             return _understood(asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{out / ASKED} is altered ({type(error).__name__}); go on from Python with of.train(..., resume=True)"
-            ) from error
+            raise CheckpointError(f"{out / ASKED} is altered ({type(error).__name__}); go on from Python with of.train(..., resume=True)") from error
     system = load(out)
     plan, data = checkpoints.plan_of(out)
     return system, opened(data), plan.json()

@@ -12,9 +12,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0]."
-)
+seed_option = click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0].")
 
 
 def data_options(*, required: bool = True) -> Callable[[F], F]:

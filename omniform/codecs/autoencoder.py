@@ -1,4 +1,5 @@
 """Pictures through a convolutional encoder, a bottleneck and a decoder."""
+
 from __future__ import annotations
 
 import math
@@ -87,14 +88,21 @@ class Autoencoder(LearnedCodec):
     PatchCritic, or none.
     """
 
-    def __init__(self, shape: tuple[int, ...], bottleneck: Spec, stride: int = 4, width: int = 32, depth: int = 1,
-                 distortion: Spec | None = None, critic: Spec | None = None):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        bottleneck: Spec,
+        stride: int = 4,
+        width: int = 32,
+        depth: int = 1,
+        distortion: Spec | None = None,
+        critic: Spec | None = None,
+    ):
         super().__init__()
         if len(shape) != 3:
             raise BadArgument(f"Autoencoder expects a shape (C, H, W) and found {tuple(shape)}; code clips by frame")
         if stride < 1 or stride & (stride - 1) or width < 1 or depth < 0:
-            raise BadArgument("expected a stride that is a power of two, width of 1 or more and depth of 0 or more; "
-                              f"found {stride}, {width}, {depth}")
+            raise BadArgument(f"expected a stride that is a power of two, width of 1 or more and depth of 0 or more; found {stride}, {width}, {depth}")
         self.shape = tuple(shape)
         size = grid_of(self.shape, stride, "stride")
         self.bottleneck = bottleneck.build(size=size)

@@ -1,4 +1,5 @@
 """What stands between encoder and decoder and decides what tokens say: Gaussians, codes, rounded numbers, signs."""
+
 from __future__ import annotations
 
 import math
@@ -20,8 +21,8 @@ from omniform.core.tokens import Axis, Space, Tokens
 class Bottleneck(nn.Module, ABC):
     """Latents (B, inputs, h, w) to content, in raster order, and back to latents (B, channels, h, w). size: (h, w)."""
 
-    inputs: int         # what the encoder must give
-    channels: int       # what the decoder is given
+    inputs: int  # what the encoder must give
+    channels: int  # what the decoder is given
     size: tuple[int, int]
 
     @abstractmethod
@@ -65,16 +66,14 @@ def ids_of(content: Content, size: tuple[int, int], books: int, vocab: int) -> T
     expected = (math.prod(size), books)
     if content.ids is None or tuple(content.ids.shape[1:]) != expected:
         found = "no ids" if content.ids is None else f"ids of shape {tuple(content.ids.shape)}"
-        raise ShapeError(f"expected ids of shape (B, {expected[0]}, {expected[1]}) and found {found}; "
-                         "give tokens of the codec's own space")
+        raise ShapeError(f"expected ids of shape (B, {expected[0]}, {expected[1]}) and found {found}; give tokens of the codec's own space")
     return within(content.ids, vocab)
 
 
 def within(ids: Tensor, vocab: int) -> Tensor:
     """The ids, if the book has them all."""
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab):
-        raise CodecError(f"expected ids in 0..{vocab - 1}, found {int(ids.min())}..{int(ids.max())}; "
-                         "give what this codec's own network said")
+        raise CodecError(f"expected ids in 0..{vocab - 1}, found {int(ids.min())}..{int(ids.max())}; give what this codec's own network said")
     return ids
 
 
@@ -128,8 +127,7 @@ class KL(Bottleneck):
         if content.vec is None or tuple(content.vec.shape[1:]) != (math.prod(self.size), self.channels):
             found = "no continuous content" if content.vec is None else f"content of shape {tuple(content.vec.shape)}"
             expected = f"(B, {math.prod(self.size)}, {self.channels})"
-            raise ShapeError(f"expected content of shape {expected} and found {found}; "
-                             "give tokens of the codec's own space")
+            raise ShapeError(f"expected content of shape {expected} and found {found}; give tokens of the codec's own space")
         return grid_from(content.vec * self.spread + self.centre, self.size)
 
     @torch.no_grad()
@@ -147,8 +145,9 @@ class VQ(Bottleneck):
     the codes are parameters (ema 0), both as means over latent numbers beside the mean distortion.
     """
 
-    def __init__(self, codes: int, channels: int, size: tuple[int, int], commitment: float = 0.25, ema: float = 0.99,
-                 normalise: bool = False, restart: float = 0.1):
+    def __init__(
+        self, codes: int, channels: int, size: tuple[int, int], commitment: float = 0.25, ema: float = 0.99, normalise: bool = False, restart: float = 0.1
+    ):
         super().__init__()
         self.channels = self.inputs = channels
         self.size, self.commitment = size, commitment
@@ -173,8 +172,7 @@ class VQ(Bottleneck):
         return grid_from(self.lookup(ids_of(content, self.size, 1, self.book.num_codes)), self.size)
 
 
-def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng,
-               learning: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng, learning: bool) -> tuple[Tensor, dict[str, Tensor]]:
     """Codes nearest to rows (B, L, C) and their cost; a learning book prepares and observes."""
     flat = rows.detach().reshape(-1, book.channels)
     if learning:
@@ -193,8 +191,7 @@ def _looked_up(book: Codebook, rows: Tensor, commitment: float, rng: Rng,
 class RVQ(Bottleneck):
     """Books in a row, each coding what the ones before left over (SoundStream, arXiv:2107.03312, section III-C)."""
 
-    def __init__(self, codes: int, channels: int, size: tuple[int, int], books: int = 2, commitment: float = 0.25,
-                 ema: float = 0.99, restart: float = 0.1):
+    def __init__(self, codes: int, channels: int, size: tuple[int, int], books: int = 2, commitment: float = 0.25, ema: float = 0.99, restart: float = 0.1):
         super().__init__()
         if books < 1:
             raise BadArgument(f"expected 1 book or more, found {books}")
@@ -251,7 +248,7 @@ class FSQ(Bottleneck):
 
     def bounded(self, rows: Tensor) -> Tensor:
         """(..., C) -> numbers whose rounding is a level: -(l // 2) .. (l - 1) // 2."""
-        half = (self.levels - 1) * (1 + 1e-3) / 2       # the stretch keeps the outermost levels in reach (appendix A)
+        half = (self.levels - 1) * (1 + 1e-3) / 2  # the stretch keeps the outermost levels in reach (appendix A)
         offset = (self.levels % 2 == 0) * 0.5
         return (rows + (offset / half).atanh()).tanh() * half - offset
 
@@ -286,16 +283,16 @@ class LFQ(Bottleneck):
     and summed over them: an upper bound.
     """
 
-    def __init__(self, bits: int, size: tuple[int, int], entropy: float = 0.1, commitment: float = 0.25,
-                 sphere: bool = False, temperature: float = 1.0, joint: int = 8):
+    def __init__(
+        self, bits: int, size: tuple[int, int], entropy: float = 0.1, commitment: float = 0.25, sphere: bool = False, temperature: float = 1.0, joint: int = 8
+    ):
         super().__init__()
         if not 1 <= bits <= 62 or joint < 1 or temperature <= 0:
-            raise BadArgument("expected 1 to 62 bits, joint of 1 or more and a temperature above 0; "
-                              f"found {bits}, {joint}, {temperature}")
+            raise BadArgument(f"expected 1 to 62 bits, joint of 1 or more and a temperature above 0; found {bits}, {joint}, {temperature}")
         self.channels = self.inputs = self.bits = bits
         self.size, self.entropy, self.commitment = size, entropy, commitment
         self.sphere, self.temperature, self.joint = sphere, temperature, joint
-        self.length = bits ** -0.5 if sphere else 1.0
+        self.length = bits**-0.5 if sphere else 1.0
         self.register_buffer("place", 1 << torch.arange(bits), persistent=False)
 
     def space(self, axes: tuple[Axis, ...]) -> Space:

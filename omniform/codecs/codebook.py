@@ -1,4 +1,5 @@
 """A list of vectors, the nearest of them, and how it learns."""
+
 from __future__ import annotations
 
 from typing import final
@@ -28,8 +29,7 @@ class Codebook(nn.Module):
     def __init__(self, num_codes: int, channels: int, ema: float = 0.0, normalise: bool = False, restart: float = 0.1):
         super().__init__()
         if num_codes < 2 or channels < 1 or not 0 <= ema < 1 or not 0 <= restart < 1:
-            raise BadArgument("expected 2 codes or more, 1 channel or more, ema and restart in [0, 1); "
-                              f"found {num_codes}, {channels}, {ema}, {restart}")
+            raise BadArgument(f"expected 2 codes or more, 1 channel or more, ema and restart in [0, 1); found {num_codes}, {channels}, {ema}, {restart}")
         self.num_codes, self.channels = num_codes, channels
         self.ema, self.normalise, self.restart = ema, normalise, restart
         vectors = torch.randn(num_codes, channels)
@@ -38,7 +38,7 @@ class Codebook(nn.Module):
             self.register_buffer("vectors", vectors)
         else:
             self.vectors = nn.Parameter(vectors)
-        self.register_buffer("usage", torch.full((num_codes,), 1 / num_codes))      # running share of use
+        self.register_buffer("usage", torch.full((num_codes,), 1 / num_codes))  # running share of use
         self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
 
     def posed(self, z: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Codebook(nn.Module):
         """(..., C) -> (...) long: the code with the least L2 distance."""
         codes = self.posed(self.vectors).float()
         flat = self.posed(z.float()).reshape(-1, self.channels)
-        distance = codes.square().sum(-1) - 2 * (flat @ codes.t())          # without |z|^2, which is the same for all
+        distance = codes.square().sum(-1) - 2 * (flat @ codes.t())  # without |z|^2, which is the same for all
         return distance.argmin(-1).reshape(z.shape[:-1])
 
     def lookup(self, ids: Tensor) -> Tensor:

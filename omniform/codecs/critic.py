@@ -1,4 +1,5 @@
 """Who tells reconstructions from data."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -48,9 +49,8 @@ class PatchCritic(nn.Module):
         sloped = self.r1 > 0 and torch.is_grad_enabled()
         real = real.detach().requires_grad_(sloped)
         verdict = self(real)
-        parts = {"real": F.relu(1 - verdict).mean() * len(real),
-                 "fake": F.relu(1 + self(fake.detach())).mean() * len(real)}
+        parts = {"real": F.relu(1 - verdict).mean() * len(real), "fake": F.relu(1 + self(fake.detach())).mean() * len(real)}
         if sloped:
-            slope, = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), real, create_graph=True)
+            (slope,) = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), real, create_graph=True)
             parts["r1"] = self.r1 / 2 * slope.square().sum()
         return Losses(parts, torch.tensor(float(len(real)), device=real.device), player="critic")

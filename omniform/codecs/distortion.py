@@ -1,4 +1,5 @@
 """How far a reconstruction is from the data."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,5 @@
 """Neighbouring tokens of another codec as one."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -15,7 +16,8 @@ from ..core.tokens import Space, Tokens
 
 
 class Folded(LearnedCodec):
-    """patch x patch continuous tokens of `inner` as one token of patch * patch * C channels, laid out (row, column, channel) (DiT's patchify, arXiv:2212.09748, section 3.2)."""
+    """patch x patch continuous tokens of `inner` as one token of patch * patch * C channels, laid out (row, column, channel) (DiT's patchify,
+    arXiv:2212.09748, section 3.2)."""
 
     def __init__(self, shape: tuple[int, ...], inner: Spec, patch: int):
         super().__init__()

@@ -1,4 +1,5 @@
 """Codes made elsewhere."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -14,7 +15,8 @@ from ..core.tokens import Axis, Space, Tokens
 
 
 class Ids(Codec):
-    """Sequences of codes as they are: data (B, L) long with L up to shape[0]; -1 at the end is padding. For a tokenizer that lives outside, or sequences made by a rule."""
+    """Sequences of codes as they are: data (B, L) long with L up to shape[0]; -1 at the end is padding. For a tokenizer that lives outside, or sequences
+    made by a rule."""
 
     def __init__(self, shape: tuple[int, ...], vocab: int, start: int | None = None, stop: int | None = None):
         super().__init__()

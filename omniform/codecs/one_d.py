@@ -1,4 +1,5 @@
 """A picture as a short row of latent tokens without a grid (TiTok)."""
+
 from __future__ import annotations
 
 from typing import Any, final
@@ -30,8 +31,7 @@ class OneD(LearnedCodec):
     Places are learned vectors too. bottleneck: VQ with normalised codes in the paper.
     """
 
-    def __init__(self, shape: tuple[int, ...], patch: int, latents: int, width: int, encoder: Spec, decoder: Spec,
-                 bottleneck: Spec):
+    def __init__(self, shape: tuple[int, ...], patch: int, latents: int, width: int, encoder: Spec, decoder: Spec, bottleneck: Spec):
         super().__init__()
         if len(shape) != 3 or latents < 1:
             raise BadArgument(f"OneD expects a shape (C, H, W) and 1 latent or more, found {tuple(shape)}, {latents}")
@@ -43,8 +43,8 @@ class OneD(LearnedCodec):
         inner = Space(axes=(Axis("y", self.rows + 1), Axis("x", max(self.columns, latents))))
         self.encoder, self.decoder = (t.build(width=width, space=inner, axes=inner.axes) for t in (encoder, decoder))
         places, content = self.rows * self.columns, shape[0] * patch * patch
-        std = width ** -0.5                                                 # as in modules/blocks.py of the authors
-        self.patch_place = nn.Parameter(std * torch.randn(2, places, width))            # of encoder, decoder
+        std = width**-0.5  # as in modules/blocks.py of the authors
+        self.patch_place = nn.Parameter(std * torch.randn(2, places, width))  # of encoder, decoder
         self.latent_place = nn.Parameter(std * torch.randn(2, latents, width))
         self.asking = nn.Parameter(std * torch.randn(latents, width))
         self.hidden = nn.Parameter(std * torch.randn(width))
@@ -78,7 +78,7 @@ class OneD(LearnedCodec):
         """(B, C, H, W) -> (B, inputs, K, 1)."""
         patches = self.into(cut(pixels, self.patch)) + self.patch_place[0]
         asking = (self.asking + self.latent_place[0]).expand(len(pixels), -1, -1)
-        h = self._through(self.encoder, self.norms[0](torch.cat([patches, asking], 1)), dues)[:, patches.shape[1]:]
+        h = self._through(self.encoder, self.norms[0](torch.cat([patches, asking], 1)), dues)[:, patches.shape[1] :]
         return self.squeeze(self.norms[1](h)).transpose(1, 2).unsqueeze(-1)
 
     def _said(self, latent: Tensor, dues: dict[str, Tensor]) -> Tensor:
@@ -96,7 +96,22 @@ class OneD(LearnedCodec):
         coord = torch.cat([grid, torch.stack([torch.full_like(column, self.rows), column], -1)]).to(torch.float32)
         kind = (torch.arange(len(coord), device=device) >= len(grid)).long()
         same = torch.zeros_like(kind).expand(rows, -1)
-        return tower(x, Env(
-            coord=coord.expand(rows, -1, -1), kind=kind.expand(rows, -1), turn=same, lane=same, doc=same,
-            known=same == 0, modulation=None, context=Context(rows), record=None, remember=False,
-            progress=torch.ones(rows, device=device), pattern="full", mask=None, dues=dues))
+        return tower(
+            x,
+            Env(
+                coord=coord.expand(rows, -1, -1),
+                kind=kind.expand(rows, -1),
+                turn=same,
+                lane=same,
+                doc=same,
+                known=same == 0,
+                modulation=None,
+                context=Context(rows),
+                record=None,
+                remember=False,
+                progress=torch.ones(rows, device=device),
+                pattern="full",
+                mask=None,
+                dues=dues,
+            ),
+        )

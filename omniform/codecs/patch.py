@@ -1,4 +1,5 @@
 """Pixels as they are, cut into patches."""
+
 from __future__ import annotations
 
 from typing import Any, final
@@ -33,8 +34,7 @@ def paste(patches: Tensor, channels: int, rows: int, columns: int) -> Tensor:
 def grid_of(shape: tuple[int, ...], step: int, word: str) -> tuple[int, int]:
     """(H/step, W/step) of (..., H, W), or a refusal; word names the step."""
     if step < 1 or shape[-2] % step or shape[-1] % step:
-        raise BadArgument(f"expected a {word} that divides {shape[-2]} and {shape[-1]}, found {step}; "
-                          f"change {word} or resize the data")
+        raise BadArgument(f"expected a {word} that divides {shape[-2]} and {shape[-1]}, found {step}; change {word} or resize the data")
     return shape[-2] // step, shape[-1] // step
 
 
@@ -49,8 +49,7 @@ class Patches(Codec):
     def __init__(self, shape: tuple[int, ...], patch: int, scale: float = 1.0, shift: float = 0.0):
         super().__init__()
         if len(shape) not in (3, 4):
-            raise BadArgument(f"Patches expects a shape (C, H, W) or (T, C, H, W) and found {tuple(shape)}; "
-                              "text goes through Bytes or BPE")
+            raise BadArgument(f"Patches expects a shape (C, H, W) or (T, C, H, W) and found {tuple(shape)}; text goes through Bytes or BPE")
         if scale <= 0:
             raise BadArgument(f"expected a scale above 0, found {scale}; write 1 / the deviation of the pixels")
         self.shape = tuple(shape)
@@ -73,8 +72,7 @@ class Patches(Codec):
         vec = tokens.vec
         if vec is None or tuple(vec.shape[1:]) != (self.space.length, self.space.channels):
             found = "no continuous content" if vec is None else f"{tuple(vec.shape[1:])}"
-            raise ShapeError(f"Patches decodes (B, {self.space.length}, {self.space.channels}) and found {found}; "
-                             "give it tokens of its own space")
+            raise ShapeError(f"Patches decodes (B, {self.space.length}, {self.space.channels}) and found {found}; give it tokens of its own space")
         vec = vec.unflatten(1, (*self.shape[:-3], -1))
         return paste(vec / self.scale + self.shift, self.colours, self.rows, self.columns).clamp(-1, 1)
 

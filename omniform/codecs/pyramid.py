@@ -1,4 +1,5 @@
 """Residual codes from coarse to fine (VAR)."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,16 @@ class Pyramid(Bottleneck):
     so far. Source: VAR, Tian et al. 2024, arXiv:2404.02905, algorithms 1 and 2.
     """
 
-    def __init__(self, scales: Sequence[int | tuple[int, int]], codes: int, channels: int, size: tuple[int, int],
-                 phis: int = 4, commitment: float = 0.25, restart: float = 0.1):
+    def __init__(
+        self,
+        scales: Sequence[int | tuple[int, int]],
+        codes: int,
+        channels: int,
+        size: tuple[int, int],
+        phis: int = 4,
+        commitment: float = 0.25,
+        restart: float = 0.1,
+    ):
         super().__init__()
         self.scales = [(s, s) if isinstance(s, int) else tuple(s) for s in scales]
         falling = any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(self.scales))
@@ -41,10 +50,10 @@ class Pyramid(Bottleneck):
         self.book = Codebook(codes, channels, 0.0, False, restart)
         phis = min(phis, len(self.scales))
         self.phi = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(phis))
-        tick = torch.linspace(1 / 3 / phis, 1 - 1 / 3 / phis, phis, device="cpu")       # models/quant.py of the authors
+        tick = torch.linspace(1 / 3 / phis, 1 - 1 / 3 / phis, phis, device="cpu")  # models/quant.py of the authors
         last = max(len(self.scales) - 1, 1)
         self.phi_of = [int((tick - k / last).abs().argmin()) for k in range(len(self.scales))]
-        self.register_buffer("spread", torch.ones(()))      # of f, so that the context has unit variance
+        self.register_buffer("spread", torch.ones(()))  # of f, so that the context has unit variance
 
     @property
     def counts(self) -> list[int]:
@@ -54,8 +63,7 @@ class Pyramid(Bottleneck):
     def space(self, axes: tuple[Axis, ...]) -> Space:
         if len(axes) != 2:
             raise BadArgument(f"Pyramid needs a grid of two axes, found {', '.join(a.name for a in axes)}; use VQ here")
-        along = ((torch.arange(k, k + 1, device="cpu"), torch.arange(r, device="cpu"), torch.arange(c, device="cpu"))
-                 for k, (r, c) in enumerate(self.scales))
+        along = ((torch.arange(k, k + 1, device="cpu"), torch.arange(r, device="cpu"), torch.arange(c, device="cpu")) for k, (r, c) in enumerate(self.scales))
         coord = torch.cat([torch.cartesian_prod(*place) for place in along]).to(torch.float32)
         return Space(axes=(Axis("scale", len(self.scales)), *axes), vocab=(self.book.num_codes,), coord=coord)
 
@@ -136,8 +144,9 @@ class Pyramid(Bottleneck):
         The context (B, n', channels) equals that part of `context`; after the last scale it is empty.
         """
         if not 0 <= scale < len(self.scales) or tuple(ids.shape[1:]) != (self.counts[scale], 1):
-            raise ShapeError(f"expected ids of one of {len(self.scales)} scales with {self.counts} tokens, "
-                             f"found scale {scale} with ids of shape {tuple(ids.shape)}")
+            raise ShapeError(
+                f"expected ids of one of {len(self.scales)} scales with {self.counts} tokens, found scale {scale} with ids of shape {tuple(ids.shape)}"
+            )
         added = self.said(ids.squeeze(-1), scale)
         latent = added if latent is None else latent + added
         if scale + 1 == len(self.scales):
@@ -148,6 +157,5 @@ class Pyramid(Bottleneck):
         """Checked ids (B, L, 1), cut at the scales."""
         if ids is None or tuple(ids.shape[1:]) != (sum(self.counts), 1):
             found = "no ids" if ids is None else f"ids of shape {tuple(ids.shape)}"
-            raise ShapeError(f"expected ids of shape (B, {sum(self.counts)}, 1) and found {found}; "
-                             "give tokens of the codec's own space")
+            raise ShapeError(f"expected ids of shape (B, {sum(self.counts)}, 1) and found {found}; give tokens of the codec's own space")
         return within(ids, self.book.num_codes).split(self.counts, 1)

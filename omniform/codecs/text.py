@@ -1,4 +1,5 @@
 """Text as bytes, and as pieces of words."""
+
 from __future__ import annotations
 
 from abc import abstractmethod
@@ -24,8 +25,7 @@ class TextCodec(Codec):
     def __init__(self, shape: tuple[int, ...], pieces: int, long: str):
         super().__init__()
         if len(shape) != 1 or shape[0] < 1:
-            raise BadArgument(f"{type(self).__name__} expects a shape (length,) and found {tuple(shape)}; "
-                              "pictures go through Patches or Autoencoder")
+            raise BadArgument(f"{type(self).__name__} expects a shape (length,) and found {tuple(shape)}; pictures go through Patches or Autoencoder")
         if long not in ("refuse", "cut"):
             raise BadArgument(f"expected long to be 'refuse' or 'cut', found {long!r}")
         self.shape, self.pieces, self.long = tuple(shape), pieces, long
@@ -51,8 +51,7 @@ class TextCodec(Codec):
     def decode(self, tokens: Tokens) -> list[str]:
         if tokens.ids is None or tokens.ids.shape[-1] != 1:
             found = "no ids" if tokens.ids is None else tuple(tokens.ids.shape)
-            raise ShapeError(f"{type(self).__name__} decodes ids of shape (B, L, 1) and found {found}; "
-                             "give tokens of its own space")
+            raise ShapeError(f"{type(self).__name__} decodes ids of shape (B, L, 1) and found {found}; give tokens of its own space")
         texts = []
         for row, real in zip(tokens.ids.squeeze(-1).tolist(), tokens.real.tolist(), strict=True):
             said = [i for i, r in zip(row, real, strict=True) if r]
@@ -62,8 +61,7 @@ class TextCodec(Codec):
 
     def _filled(self, data: Any, *, stop: bool) -> Tokens:
         if isinstance(data, str) or not isinstance(data, Sequence) or not all(isinstance(text, str) for text in data):
-            raise ShapeError(f"{type(self).__name__} expects a list of strings and found {type(data).__name__}; "
-                             "write [text]")
+            raise ShapeError(f"{type(self).__name__} expects a list of strings and found {type(data).__name__}; write [text]")
         length = self.shape[0]
         rows = [self._fitting(i, text) + [self.space.stop] * stop for i, text in enumerate(data)]
         ids = torch.full((len(rows), length), self.space.stop, dtype=torch.long)
@@ -72,7 +70,7 @@ class TextCodec(Codec):
         blank = self.space.blank(len(rows))
         ends = torch.tensor([len(row) for row in rows], dtype=torch.long)
         past = torch.arange(length) >= ends[:, None]
-        doc = torch.where(past, -1, 0) if bool(past.any()) else blank.doc       # full rows stay one shared view
+        doc = torch.where(past, -1, 0) if bool(past.any()) else blank.doc  # full rows stay one shared view
         return Tokens(ids.unsqueeze(-1), None, blank.coord, blank.kind, doc)
 
     def _fitting(self, number: int, text: str) -> list[int]:
@@ -80,12 +78,12 @@ class TextCodec(Codec):
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise CodecError(f"text {number} holds {text[error.start]!a}, half of a surrogate pair, "
-                             "which utf-8 cannot write; remove it") from error
+            raise CodecError(f"text {number} holds {text[error.start]!a}, half of a surrogate pair, which utf-8 cannot write; remove it") from error
         pieces = self.pieces_of(text)
         if len(pieces) > self.shape[0] and self.long == "refuse":
-            raise CodecError(f"{type(self).__name__} holds {self.shape[0]} tokens and text {number} has {len(pieces)}; "
-                             "give shape more length, or say long='cut'")
+            raise CodecError(
+                f"{type(self).__name__} holds {self.shape[0]} tokens and text {number} has {len(pieces)}; give shape more length, or say long='cut'"
+            )
         return pieces[: self.shape[0]]
 
 
@@ -114,9 +112,8 @@ class BPE(TextCodec):
     def __init__(self, shape: tuple[int, ...], tokenizer: str, long: str = "refuse"):
         try:
             model = Tokenizer.from_str(tokenizer)
-        except Exception as error:                              # the library raises bare Exception
-            raise CodecError(f"the tokenizer is not JSON that the tokenizers library reads ({error}); "
-                             "write BPE.trained(texts, ...).tokenizer") from error
+        except Exception as error:  # the library raises bare Exception
+            raise CodecError(f"the tokenizer is not JSON that the tokenizers library reads ({error}); write BPE.trained(texts, ...).tokenizer") from error
         super().__init__(shape, model.get_vocab_size(with_added_tokens=True), long)
         self.tokenizer, self._model = tokenizer, model
 

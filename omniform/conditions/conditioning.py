@@ -1,4 +1,5 @@
 """All conditioners of a system and the table that says how each one enters."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -34,11 +35,18 @@ def _chosen(said: Encoded, null: Encoded, keep: Tensor) -> Encoded:
         short = length - e.tokens.shape[1]
         if not short:
             return e
-        return Encoded(nn.functional.pad(e.tokens, (0, 0, 0, short)), e.pooled, nn.functional.pad(e.coord, (0, 0, 0, short)),
-                       nn.functional.pad(e.doc, (0, short), value=-1))
+        return Encoded(
+            nn.functional.pad(e.tokens, (0, 0, 0, short)),
+            e.pooled,
+            nn.functional.pad(e.coord, (0, 0, 0, short)),
+            nn.functional.pad(e.doc, (0, short), value=-1),
+        )
+
     a, b = pad(said), pad(null)
     wide, flat = keep[:, None, None], keep[:, None]
-    return Encoded(torch.where(wide, a.tokens, b.tokens), torch.where(flat, a.pooled, b.pooled), torch.where(wide, a.coord, b.coord), torch.where(flat, a.doc, b.doc))
+    return Encoded(
+        torch.where(wide, a.tokens, b.tokens), torch.where(flat, a.pooled, b.pooled), torch.where(wide, a.coord, b.coord), torch.where(flat, a.doc, b.doc)
+    )
 
 
 class Conditioning(nn.Module):
@@ -78,8 +86,12 @@ class Conditioning(nn.Module):
 def _joined(parts: list[Encoded]) -> Encoded:
     if len(parts) == 1:
         return parts[0]
-    return Encoded(*(torch.cat([getattr(p, n) for p in parts], 1) if n != "pooled" else sum((p.pooled for p in parts[1:]), parts[0].pooled)
-                     for n in ("tokens", "pooled", "coord", "doc")))
+    return Encoded(
+        *(
+            torch.cat([getattr(p, n) for p in parts], 1) if n != "pooled" else sum((p.pooled for p in parts[1:]), parts[0].pooled)
+            for n in ("tokens", "pooled", "coord", "doc")
+        )
+    )
 
 
 class ClassLabel(Conditioner):
@@ -107,7 +119,9 @@ class ClassLabel(Conditioner):
             numbers = torch.tensor([self._number(x) for x in (raw if isinstance(raw, list | tuple) else [raw])])
         if numbers.numel() and not (0 <= int(numbers.min()) and int(numbers.max()) < self.classes):
             bad = numbers[(numbers < 0) | (numbers >= self.classes)][0]
-            raise ConditionError(f"there is no class {int(bad)}: labels go from 0 to {self.classes - 1}" + (f" ({self.names[0]} to {self.names[-1]})" if self.names else ""))
+            raise ConditionError(
+                f"there is no class {int(bad)}: labels go from 0 to {self.classes - 1}" + (f" ({self.names[0]} to {self.names[-1]})" if self.names else "")
+            )
         return numbers
 
     def _number(self, value: Any) -> int:

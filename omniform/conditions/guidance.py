@@ -1,4 +1,5 @@
 """Guidance: a Net made of Nets, one session a term."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ class Term:
     """One term: which conditions are kept, and its weight (B,) at a progress (B,)."""
 
     weight: Callable[[Tensor], Tensor]
-    keep: frozenset[str] | None = None              # None = all, empty = none
+    keep: frozenset[str] | None = None  # None = all, empty = none
 
 
 class ClassifierFree:
@@ -41,7 +42,7 @@ class ClassifierFree:
         if self.ramp == "rising":
             g = g * progress
         elif self.ramp == "power_cosine":
-            g = g * (1 - torch.cos(torch.pi * progress ** 3)) / 2
+            g = g * (1 - torch.cos(torch.pi * progress**3)) / 2
         low, high = self.interval
         return torch.where((progress >= low) & (progress <= high), g, torch.zeros_like(g))
 

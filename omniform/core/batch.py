@@ -1,4 +1,5 @@
 """What a data set hands to a system."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

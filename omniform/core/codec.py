@@ -1,4 +1,5 @@
 """Data to tokens and back."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -34,8 +35,10 @@ class Codec(nn.Module, ABC):
         """Data as a tensor of this codec's shape."""
         if not isinstance(data, Tensor) or tuple(data.shape[1:]) != tuple(self.shape):
             found = f"shape {tuple(data.shape)}" if isinstance(data, Tensor) else type(data).__name__
-            raise ShapeError(f"{type(self).__name__} expects a batch of {tuple(self.shape)} and found {found}; "
-                             f"resize the data or build the system with shape={tuple(data.shape[1:]) if isinstance(data, Tensor) else '...'}")
+            raise ShapeError(
+                f"{type(self).__name__} expects a batch of {tuple(self.shape)} and found {found}; "
+                f"resize the data or build the system with shape={tuple(data.shape[1:]) if isinstance(data, Tensor) else '...'}"
+            )
         if not data.is_floating_point():
             raise ShapeError(f"{type(self).__name__} expects floats in [-1, 1] and found {data.dtype}; divide bytes by 127.5 and subtract 1")
         return data

@@ -1,4 +1,5 @@
 """What a head returns: a distribution over the content of each asked token."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -16,8 +17,8 @@ from .tokens import _picked
 class Content(NamedTuple):
     """What some tokens say, without where they sit."""
 
-    ids: Tensor | None = None       # (B, L, Q) long
-    vec: Tensor | None = None       # (B, L, C) float
+    ids: Tensor | None = None  # (B, L, Q) long
+    vec: Tensor | None = None  # (B, L, C) float
 
 
 class Says(Protocol):
@@ -34,7 +35,7 @@ class Sampling:
     """How to draw. temperature 0 is the mode; the filters act on discrete content, in the order top-k, top-p, min-p."""
 
     temperature: float = 1.0
-    top_k: int = 0                  # 0: all
+    top_k: int = 0  # 0: all
     top_p: float = 1.0
     min_p: float = 0.0
 
@@ -47,7 +48,7 @@ class Sampling:
         if self.top_p < 1:
             ranked, order = logits.sort(-1, descending=True)
             share = ranked.softmax(-1)
-            over = share.cumsum(-1) - share >= self.top_p           # the token that crosses the line stays, and the first always
+            over = share.cumsum(-1) - share >= self.top_p  # the token that crosses the line stays, and the first always
             over[..., 0] = False
             logits = logits.masked_fill(torch.zeros_like(over).scatter(-1, order, over), -torch.inf)
         if self.min_p > 0:

@@ -20,6 +20,7 @@ OmniformError
 
 A message is one line: what was expected, what was found, and what to write instead.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -31,20 +32,50 @@ class OmniformError(Exception):
 
 
 class RecipeError(OmniformError): ...
+
+
 class UnknownName(RecipeError): ...
+
+
 class UnknownPath(RecipeError): ...
+
+
 class BadArgument(RecipeError): ...
+
+
 class FactMismatch(RecipeError): ...
+
+
 class ShapeError(OmniformError): ...
+
+
 class OrderError(OmniformError): ...
+
+
 class TurnError(OrderError): ...
+
+
 class LaneError(OrderError): ...
+
+
 class PatternUnsupported(OrderError): ...
+
+
 class ConditionError(OmniformError): ...
+
+
 class Intractable(OmniformError): ...
+
+
 class CodecError(OmniformError): ...
+
+
 class DataError(OmniformError): ...
+
+
 class CheckpointError(OmniformError): ...
+
+
 class TrainingError(OmniformError): ...
 
 

@@ -1,4 +1,5 @@
 """Whoever answers: the Net protocol, the Block signature, what a block may consult, and what a session remembers."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -19,10 +20,10 @@ Place = Literal["modulate", "prefix", "cross", "joint", "add", "start"]
 class Encoded:
     """A condition as the network receives it."""
 
-    tokens: Tensor                  # (B, M, D)
-    pooled: Tensor                  # (B, D)
-    coord: Tensor                   # (B, M, A)
-    doc: Tensor                     # (B, M) 0 = said, -1 = padding
+    tokens: Tensor  # (B, M, D)
+    pooled: Tensor  # (B, D)
+    coord: Tensor  # (B, M, A)
+    doc: Tensor  # (B, M) 0 = said, -1 = padding
 
     @staticmethod
     def one(pooled: Tensor) -> Encoded:
@@ -37,18 +38,20 @@ class Context:
 
     batch: int
     modulate: Tensor | None = None  # (B, D) into the modulation, beside time
-    add: Tensor | None = None       # (B, D) onto every token
-    start: Tensor | None = None     # (B, D) onto every hidden token (the token that a sequence starts from)
-    prefix: Encoded | None = None   # tokens before the sequence, at turn PRELUDE
-    cross: Encoded | None = None    # keys and values of cross-attention
-    joint: Encoded | None = None    # a second stream with weights of its own (MM-DiT)
+    add: Tensor | None = None  # (B, D) onto every token
+    start: Tensor | None = None  # (B, D) onto every hidden token (the token that a sequence starts from)
+    prefix: Encoded | None = None  # tokens before the sequence, at turn PRELUDE
+    cross: Encoded | None = None  # keys and values of cross-attention
+    joint: Encoded | None = None  # a second stream with weights of its own (MM-DiT)
 
     def rows(self, index: Tensor) -> Context:
         """Some rows, repeated or reordered."""
+
         def pick(x: Any) -> Any:
             if isinstance(x, Encoded):
                 return Encoded(x.tokens[index], x.pooled[index], x.coord[index], x.doc[index])
             return None if x is None else x[index]
+
         return Context(len(index), *(pick(getattr(self, n)) for n in ("modulate", "add", "start", "prefix", "cross", "joint")))
 
 
@@ -66,7 +69,8 @@ class KV:
 
     def write(self, k: Tensor, v: Tensor, used: int) -> tuple[Tensor, Tensor]:
         """Put k, v (B, H, n, Dh) behind the first `used`; everything up to there comes back."""
-        end = used + k.shape[2]
+        num = k.shape[2]
+        end = used + num
         if self.key is None or self.key.shape[2] < end or self.key.dtype != k.dtype:
             size = max(self.capacity, _ROOM, end if self.key is None else 2 * end)
             grown = [x.new_empty(*x.shape[:2], size, x.shape[3]) for x in (k, v)]
@@ -74,9 +78,9 @@ class KV:
                 for new, old in zip(grown, (self.key, self.value), strict=True):
                     new[:, :, :used] = old[:, :, :used]
             self.key, self.value = grown
-        self.key[:, :, used:end] = k
-        self.value[:, :, used:end] = v
-        return self.key[:, :, :end], self.value[:, :, :end]
+        self.key.narrow(2, used, num).copy_(k)
+        self.value.narrow(2, used, num).copy_(v)
+        return self.key.narrow(2, 0, end), self.value.narrow(2, 0, end)
 
     def before(self, k: Tensor, v: Tensor, used: int) -> tuple[Tensor, Tensor]:
         """The first `used` and then k, v, in tensors of their own: nothing is written, so derivatives go through k and v."""
@@ -98,23 +102,17 @@ class Record:
     """What one stage of a session has remembered: turn, lane, document of every place, and whatever each block keeps under its own name."""
 
     used: int = 0
-    intact: bool = True             # nothing inside it has been forgotten or padded: a single later turn sees all of it
-    prefixed: bool = False          # the prefix of conditions is in it
+    intact: bool = True  # nothing inside it has been forgotten or padded: a single later turn sees all of it
+    prefixed: bool = False  # the prefix of conditions is in it
     blocks: dict[str, Any] = field(default_factory=dict)
     chunks: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    last: int = PRELUDE  # the highest turn in it, where somebody watches over the turns
 
     def extend(self, turn: Tensor, lane: Tensor, doc: Tensor) -> None:
         """These places are remembered now."""
         self.chunks.append((turn, lane, doc))
         self.used += turn.shape[1]
         self.intact = self.intact and (doc.stride(0) == 0 or bool((doc >= 0).all()))
-
-    def last_turn(self) -> int:
-        """The highest turn of what is remembered and was not forgotten; PRELUDE where nothing is. Turns rise from chunk to chunk."""
-        if self.intact and self.chunks:
-            return int(one_row(self.chunks[-1][0]).amax())
-        ledger = self.ledger()
-        return PRELUDE if ledger is None else int(torch.where(ledger[2] >= 0, ledger[0], PRELUDE).amax())
 
     def ledger(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Turn, lane, document of everything remembered, (B or 1, N) each; joined when somebody needs them."""
@@ -132,20 +130,20 @@ class Record:
 class Env:
     """All that a block may consult besides its stream."""
 
-    coord: Tensor                   # (B, L, A)
-    kind: Tensor                    # (B, L)
+    coord: Tensor  # (B, L, A)
+    kind: Tensor  # (B, L)
     turn: Tensor
     lane: Tensor
     doc: Tensor
-    known: Tensor                   # (B, L) bool
-    modulation: Tensor | None       # (B, 1 or L, D) time and pooled conditions
+    known: Tensor  # (B, L) bool
+    modulation: Tensor | None  # (B, 1 or L, D) time and pooled conditions
     context: Context
-    record: Record | None           # this session's memory of this stage; None when nothing is remembered
+    record: Record | None  # this session's memory of this stage; None when nothing is remembered
     remember: bool
-    progress: Tensor                # (B,)
+    progress: Tensor  # (B,)
     pattern: Pattern
-    mask: Tensor | None             # (B or 1, 1, Lq, Lk) bool where the pattern needs one
-    prefix: int = 0                 # how many of the L are the prefix of conditions
+    mask: Tensor | None  # (B or 1, 1, Lq, Lk) bool where the pattern needs one
+    prefix: int = 0  # how many of the L are the prefix of conditions
     rotation: Tensor | None = None  # of a stack with rotary positions, for all its blocks
     taps: dict[str, Tensor] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()

@@ -1,4 +1,5 @@
 """Orders: who speaks when. Equal turn = generated together."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

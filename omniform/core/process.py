@@ -1,4 +1,5 @@
 """Families: what is asked in training, how a sample grows, and the one loop that drives it."""
+
 from __future__ import annotations
 
 import copy
@@ -21,9 +22,9 @@ class State:
     """A sample while it grows. A process adds what it needs in a subclass."""
 
     tokens: Tokens
-    at: Tensor                      # (B,) long   how far each row is
-    progress: Tensor                # (B,) float
-    done: Tensor                    # (B,) bool
+    at: Tensor  # (B,) long   how far each row is
+    progress: Tensor  # (B,) float
+    done: Tensor  # (B,) bool
 
     def spoken(self) -> Tensor:
         """(B, L) bool: which places say something already; all of them, where a process moves everything at once."""
@@ -41,9 +42,9 @@ S = TypeVar("S", bound=State)
 class Losses:
     """What a batch costs one player. The trainer minimises sum(parts) / count."""
 
-    parts: Mapping[str, Tensor]     # named sums, in nats; "main" and any dues
-    count: Tensor                   # what to divide by, so that accumulation and sharding stay exact
-    player: str = "main"            # whose optimizer this is for
+    parts: Mapping[str, Tensor]  # named sums, in nats; "main" and any dues
+    count: Tensor  # what to divide by, so that accumulation and sharding stay exact
+    player: str = "main"  # whose optimizer this is for
 
     def mean(self) -> Tensor:
         """The loss."""
@@ -79,7 +80,7 @@ class Process(nn.Module, ABC, Generic[S]):
         other = copy.copy(self)
         for name, value in changes.items():
             if name in self._modules:
-                other._modules = {**other._modules, name: value}        # the process inside
+                other._modules = {**other._modules, name: value}  # the process inside
                 continue
             if name.startswith("_") or name not in self.__dict__:
                 settings = [n for n in (*self.__dict__, *self._modules) if not n.startswith("_") and n != "training"]
@@ -92,8 +93,7 @@ class Process(nn.Module, ABC, Generic[S]):
         raise Intractable(f"{type(self).__name__} has no likelihood and no bound; compare it by samples (omniform evaluate)")
 
 
-def generate(process: Process[S], net: Net, blank: Tokens, *, rng: Rng, given: Tensor | None = None,
-             watch: Callable[[S], None] | None = None) -> Tokens:
+def generate(process: Process[S], net: Net, blank: Tokens, *, rng: Rng, given: Tensor | None = None, watch: Callable[[S], None] | None = None) -> Tokens:
     """The only generation loop in the library."""
     state = process.init(blank, rng=rng.split("init"), given=given)
     rng = rng.split("step")
@@ -112,5 +112,8 @@ def dues_of(dues: Mapping[str, Tensor], count: Tensor) -> dict[str, Tensor]:
 def begun(tokens: Tokens) -> dict[str, Tensor]:
     """The common fields of a fresh state."""
     rows, device = tokens.batch, tokens.doc.device
-    return {"at": torch.zeros(rows, dtype=torch.long, device=device), "progress": torch.zeros(rows, device=device),
-            "done": torch.zeros(rows, dtype=torch.bool, device=device)}
+    return {
+        "at": torch.zeros(rows, dtype=torch.long, device=device),
+        "progress": torch.zeros(rows, device=device),
+        "done": torch.zeros(rows, dtype=torch.bool, device=device),
+    }

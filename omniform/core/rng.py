@@ -1,8 +1,10 @@
 """Random numbers that are a function of who asks, not of when.
 
 A counter-based generator (the mixing function of SplitMix64; Steele, Lea and Flood 2014, figure 15) in tensor arithmetic: one key a row, so a row's draws
-do not depend on its batch, on the device or on the number of threads, and a training step's draws are a function of its number: nothing to save, nothing to restore.
+do not depend on its batch, on the device or on the number of threads, and a training step's draws are a function of its number: nothing to save, nothing to
+restore.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -15,9 +17,9 @@ from torch import Tensor
 
 from .errors import ShapeError
 
-_GOLDEN = -7046029254386353131          # 0x9E3779B97F4A7C15 as a signed 64-bit number
-_MIX_A = -4658895280553007687           # 0xBF58476D1CE4E5B9
-_MIX_B = -7723592293110705685           # 0x94D049BB133111EB
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+_MIX_A = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_B = -7723592293110705685  # 0x94D049BB133111EB
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -1,17 +1,18 @@
 """A class and its arguments, not yet built: checked against the signature, diffable, serialisable, rewritable by path."""
+
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from .errors import BadArgument, CheckpointError, UnknownPath, nearest
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parameters(make: type) -> Mapping[str, inspect.Parameter]:
     return {n: p for n, p in inspect.signature(make).parameters.items() if n != "self"}
 

@@ -1,4 +1,5 @@
 """What is said: tokens, and the space they come from."""
+
 from __future__ import annotations
 
 import math
@@ -29,11 +30,11 @@ class Tokens:
     A tensor that is the same for every row may be an expanded view (stride 0 along B): parts that make masks and tables look at one row then.
     """
 
-    ids: Tensor | None      # (B, L, Q) long   codebook indices; None when nothing is discrete
-    vec: Tensor | None      # (B, L, C) float  continuous content, unit variance; None when nothing is continuous
-    coord: Tensor           # (B, L, A) float  place along each axis of the space
-    kind: Tensor            # (B, L) long      segment type; 0 in a system of one kind
-    doc: Tensor             # (B, L) long      document within a packed row; -1 is padding
+    ids: Tensor | None  # (B, L, Q) long   codebook indices; None when nothing is discrete
+    vec: Tensor | None  # (B, L, C) float  continuous content, unit variance; None when nothing is continuous
+    coord: Tensor  # (B, L, A) float  place along each axis of the space
+    kind: Tensor  # (B, L) long      segment type; 0 in a system of one kind
+    doc: Tensor  # (B, L) long      document within a packed row; -1 is padding
 
     @property
     def batch(self) -> int:
@@ -68,26 +69,32 @@ class Tokens:
 
     def put(self, places: slice | Tensor, content: Any) -> Tokens:
         """The same tokens with other content at a slice, or at (B, n) row by row."""
+
         def written(mine: Tensor | None, new: Tensor | None) -> Tensor | None:
             if mine is None or new is None:
                 return mine
             if isinstance(places, slice):
                 return mine.slice_scatter(new.to(mine.dtype), 1, places.start, places.stop)
             return mine.scatter(1, places.unsqueeze(-1).expand(-1, -1, mine.shape[-1]), new.to(mine.dtype))
+
         return Tokens(written(self.ids, content.ids), written(self.vec, content.vec), self.coord, self.kind, self.doc)
 
     def where(self, keep: Tensor, other: Any) -> Tokens:
         """My content where keep (B, L), else the other's."""
+
         def chosen(mine: Tensor | None, new: Tensor | None) -> Tensor | None:
             return mine if mine is None or new is None else torch.where(keep.unsqueeze(-1), mine, new.to(mine.dtype))
+
         return replace(self, ids=chosen(self.ids, other.ids), vec=chosen(self.vec, other.vec))
 
     @staticmethod
     def join(parts: Sequence[Tokens]) -> Tokens:
         """One after another along L."""
+
         def joined(name: str) -> Tensor | None:
             values = [getattr(p, name) for p in parts]
             return None if any(v is None for v in values) else torch.cat(values, 1)
+
         return Tokens(*(joined(n) for n in ("ids", "vec", "coord", "kind", "doc")))  # type: ignore[arg-type]
 
 
@@ -95,9 +102,9 @@ class Tokens:
 class Axis:
     """A direction along which tokens lie. size is the largest extent."""
 
-    name: str               # "time", "y", "x", "scale", "book", "frame", "atom"
+    name: str  # "time", "y", "x", "scale", "book", "frame", "atom"
     size: int
-    unit: str = "token"     # "s", "px", "angstrom"
+    unit: str = "token"  # "s", "px", "angstrom"
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,13 @@ class Space:
     """What a codec promises: what a token may say and along which axes tokens lie. Embedding and head are chosen from it."""
 
     axes: tuple[Axis, ...]
-    vocab: tuple[int, ...] = ()     # one size a codebook
-    bits: int = 0                   # binary codes: each id is that many bits
-    channels: int = 0               # continuous; vocab and channels together make a joint token
-    stop: int | None = None         # the id that ends an open-ended sequence
-    start: int | None = None        # the id that a sequence is said to begin after; None: nothing precedes the first
-    open: bool = False              # the first axis may be shorter than its size
-    coord: Tensor | None = field(default=None, compare=False, repr=False)   # (L, A) where the places are not the full grid (a pyramid)
+    vocab: tuple[int, ...] = ()  # one size a codebook
+    bits: int = 0  # binary codes: each id is that many bits
+    channels: int = 0  # continuous; vocab and channels together make a joint token
+    stop: int | None = None  # the id that ends an open-ended sequence
+    start: int | None = None  # the id that a sequence is said to begin after; None: nothing precedes the first
+    open: bool = False  # the first axis may be shorter than its size
+    coord: Tensor | None = field(default=None, compare=False, repr=False)  # (L, A) where the places are not the full grid (a pyramid)
 
     @property
     def places(self) -> Tensor:
@@ -165,4 +172,7 @@ class Space:
         return Tokens(
             ids=torch.zeros((*shape, books), dtype=torch.long, device=device) if books else None,
             vec=torch.zeros((*shape, self.channels), device=device) if self.channels else None,
-            coord=in_every_row(coord, batch), kind=zero, doc=zero)
+            coord=in_every_row(coord, batch),
+            kind=zero,
+            doc=zero,
+        )

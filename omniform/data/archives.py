@@ -34,10 +34,7 @@ def unpack_tar(archive: Path | IO[bytes], folder: Path) -> None:
 def _inside(member: str, folder: Path) -> Path:
     path = PurePosixPath(member.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in member.split("/")[0]:
-        raise DataError(
-            f"expected an archive whose files stay in their folder, found {member!r}; "
-            "the archive is refused, fetch it again"
-        )
+        raise DataError(f"expected an archive whose files stay in their folder, found {member!r}; the archive is refused, fetch it again")
     return folder / path
 
 

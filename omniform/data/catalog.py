@@ -85,9 +85,7 @@ def open_data(where: str | Path, **options: Any) -> Dataset:
     A package that is missing is fetched first. A name wins over a folder that is called the same: write ./name then.
     """
     if not isinstance(where, (str, Path)) or not str(where):
-        raise BadArgument(
-            f"expected the name of a data set or a path, found {where!r}; the names are {', '.join(names())}"
-        )
+        raise BadArgument(f"expected the name of a data set or a path, found {where!r}; the names are {', '.join(names())}")
     if isinstance(where, str) and where in ENTRIES:
         module, _, function = ENTRIES[where].opener.partition(":")
         opener = getattr(importlib.import_module(f"omniform.data.{module}"), function)
@@ -100,9 +98,7 @@ def open_data(where: str | Path, **options: Any) -> Dataset:
         accepted("a folder of pictures", from_pictures, options)
         return from_pictures(path, **options)
     if path.is_dir() and not any(path.rglob("*.txt")):
-        raise DataError(
-            f"expected pictures (png, jpg, webp, gif, bmp) or .txt files in {path}, found neither; put some there"
-        )
+        raise DataError(f"expected pictures (png, jpg, webp, gif, bmp) or .txt files in {path}, found neither; put some there")
     accepted("text", from_text, options)
     return from_text(path, **options)
 

@@ -87,14 +87,9 @@ def indexed(indices: Sequence[int] | Tensor, num: int) -> Tensor:
         index = index.long()
     if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
         found = f"{index.dtype} of shape {tuple(index.shape)}"
-        raise BadArgument(
-            f"expected a flat list of whole numbers as indices, found {found}; write for example batch(range(16))"
-        )
+        raise BadArgument(f"expected a flat list of whole numbers as indices, found {found}; write for example batch(range(16))")
     if index.numel() and not (0 <= int(index.min()) and int(index.max()) < num):
-        raise BadArgument(
-            f"expected indices in 0..{num - 1}, found {int(index.min())}..{int(index.max())}; "
-            "len(split) says how many there are"
-        )
+        raise BadArgument(f"expected indices in 0..{num - 1}, found {int(index.min())}..{int(index.max())}; len(split) says how many there are")
     return index.long()
 
 

@@ -27,9 +27,7 @@ def pictures_in(where: Path) -> list[Path]:
     return sorted(visible, key=lambda p: p.relative_to(where).as_posix())
 
 
-def from_pictures(
-    where: Path, *, size: int = 32, channels: int = 0, program: str = "", skip_broken: bool = False
-) -> Dataset:
+def from_pictures(where: Path, *, size: int = 32, channels: int = 0, program: str = "", skip_broken: bool = False) -> Dataset:
     """Pictures decoded once into memory; a seeded tenth is held out.
 
     channels: 1, 3, or 0 for 3 unless every picture is grey. program: replaces size, see omniform.data.program; all
@@ -43,9 +41,7 @@ def from_pictures(
     paths = pictures_in(where)
     paths, pixels = _decoded(where, paths, transform, skip_broken)
     if len(paths) < 2:
-        raise DataError(
-            f"expected at least 2 pictures in {where} (one to train on, one held out), found {len(paths)}; add some"
-        )
+        raise DataError(f"expected at least 2 pictures in {where} (one to train on, one held out), found {len(paths)}; add some")
     if channels == 1 or (channels == 0 and bool((pixels == pixels[:, :1]).all())):
         pixels = _grey(pixels)
     classes, label = _classes(where, paths)
@@ -67,9 +63,7 @@ def _split(pixels: numpy.ndarray, label: Sequence[int], captions: Sequence[str],
     return Pictures(torch.from_numpy(pixels[part]), labels, said, torch.arange(len(part)) if captions else None)
 
 
-def _decoded(
-    where: Path, paths: list[Path], transform: Callable[[Image], Image], skip_broken: bool
-) -> tuple[list[Path], numpy.ndarray]:
+def _decoded(where: Path, paths: list[Path], transform: Callable[[Image], Image], skip_broken: bool) -> tuple[list[Path], numpy.ndarray]:
     """The files that can be read and their pixels (N, 3, H, W) uint8."""
     import numpy
 
@@ -85,17 +79,11 @@ def _decoded(
     if broken and not skip_broken:
         more = ", ..." if len(broken) > 3 else ""
         named = ", ".join(broken[:3]) + more
-        raise DataError(
-            f"{len(broken)} of {len(paths)} pictures in {where} cannot be read ({named}); "
-            "remove them or write skip_broken=True"
-        )
+        raise DataError(f"{len(broken)} of {len(paths)} pictures in {where} cannot be read ({named}); remove them or write skip_broken=True")
     shapes = sorted({array.shape[1:] for array in arrays})
     if len(shapes) > 1:
         found = ", ".join(f"{height}x{width}" for height, width in shapes[:3])
-        raise DataError(
-            f"expected the program to make all pictures equally large, found {found}; "
-            "end it with central_crop(n) or resize(n, n)"
-        )
+        raise DataError(f"expected the program to make all pictures equally large, found {found}; end it with central_crop(n) or resize(n, n)")
     return good, numpy.stack(arrays) if arrays else numpy.zeros((0, 3, 1, 1), numpy.uint8)
 
 
@@ -105,9 +93,7 @@ def _rgb(path: Path) -> Image:
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of Pillow, on odd metadata and very large pictures; what it cannot read raises
+        warnings.simplefilter("ignore")  # of Pillow, on odd metadata and very large pictures; what it cannot read raises
         with Image.open(path) as opened:
             opened.load()
             picture = ImageOps.exif_transpose(opened)
@@ -134,10 +120,7 @@ def _classes(where: Path, paths: Sequence[Path]) -> tuple[tuple[str, ...], list[
     if flat == len(paths):
         return (), []
     if flat:
-        raise DataError(
-            f"expected the pictures of {where} either in subfolders (classes) or not, found {flat} of "
-            f"{len(paths)} outside; move them"
-        )
+        raise DataError(f"expected the pictures of {where} either in subfolders (classes) or not, found {flat} of {len(paths)} outside; move them")
     names = tuple(sorted({part[0] for part in parts}))
     return names, [names.index(part[0]) for part in parts]
 
@@ -150,13 +133,8 @@ def _captions(where: Path, paths: Sequence[Path]) -> list[str]:
         return []
     if without:
         first = without[0].relative_to(where).as_posix()
-        raise DataError(
-            f"expected a .txt beside each picture of {where} or beside none, found {len(without)} without "
-            f"({first}); add or remove some"
-        )
+        raise DataError(f"expected a .txt beside each picture of {where} or beside none, found {len(without)} without ({first}); add or remove some")
     try:
         return [text.read_text(encoding="utf-8").strip() for text in texts]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"expected captions in UTF-8 beside the pictures of {where}, found {error}; convert them"
-        ) from error
+        raise DataError(f"expected captions in UTF-8 beside the pictures of {where}, found {error}; convert them") from error

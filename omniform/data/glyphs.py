@@ -86,9 +86,7 @@ class Cell:
     face: str
 
 
-def glyphs(
-    *, size: int = 28, charset: str = "alnum", variants: int = 0, faces: str = "dejavu", captions: bool = False
-) -> Dataset:
+def glyphs(*, size: int = 28, charset: str = "alnum", variants: int = 0, faces: str = "dejavu", captions: bool = False) -> Dataset:
     """The glyphs of matplotlib's fonts; ink is +1 on -1.
 
     variants: pictures of each cell; 0 means as many as make about 23,000 training pictures. captions: adds the
@@ -123,9 +121,7 @@ class Drawn:
     test_cells: numpy.ndarray
 
 
-def _split(
-    cells: Sequence[Cell], pixels: numpy.ndarray, cell_of: numpy.ndarray, classes: Sequence[str], captions: bool
-) -> Pictures:
+def _split(cells: Sequence[Cell], pixels: numpy.ndarray, cell_of: numpy.ndarray, classes: Sequence[str], captions: bool) -> Pictures:
     import torch
 
     number = {name: i for i, name in enumerate(classes)}
@@ -149,9 +145,7 @@ def _remembered(size: int, charset: str, variants: int, faces: str) -> Drawn:
     """The pictures as kept in the cache; drawn anew when they are not there, and kept if the cache can be written."""
     import numpy
 
-    asked = [VERSION, size, charset, variants, faces] + [
-        importlib.metadata.version(p) for p in ("matplotlib", "pillow", "torch", "numpy")
-    ]
+    asked = [VERSION, size, charset, variants, faces] + [importlib.metadata.version(p) for p in ("matplotlib", "pillow", "torch", "numpy")]
     path = cache_dir() / "glyphs" / (hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16] + ".npz")
     try:
         with open(path, "rb") as kept, numpy.load(kept, allow_pickle=False) as file:
@@ -205,10 +199,7 @@ def _face(face: str, characters: str, size: int) -> Iterator[tuple[Cell, numpy.n
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
     if not path.is_file():
-        raise DataError(
-            f"glyphs needs the font {face}.ttf that ships inside matplotlib, and it is not there; "
-            "write pip install matplotlib"
-        )
+        raise DataError(f"glyphs needs the font {face}.ttf that ships inside matplotlib, and it is not there; write pip install matplotlib")
     held = {chr(code) for code in FT2Font(str(path)).get_charmap()}
     box = DRAWN * size
     fonts = {}
@@ -278,9 +269,7 @@ def _sample(large: Tensor, cell_of: Tensor, num_cells: int, salt: int) -> Tensor
     for start in range(0, num, 512):
         part = slice(start, start + 512)
         c, s, h, k = cos[part], sin[part], shear[part], scale[part]
-        read_x = (
-            k * c * x + k * (h * c - s) * y + 2 * SHIFT * right[part]
-        )  # rotation times shear, where each pixel is read
+        read_x = k * c * x + k * (h * c - s) * y + 2 * SHIFT * right[part]  # rotation times shear, where each pixel is read
         read_y = k * s * x + k * (h * s + c) * y + 2 * SHIFT * down[part]
         picture = large[cell_of[part]][:, None].float()
         read = grid_sample(picture, torch.stack([read_x, read_y], -1), align_corners=False)

@@ -57,10 +57,7 @@ def fashion_mnist() -> Dataset:
     pixels = numpy.concatenate([_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in ("train", "t10k")])
     labels = numpy.concatenate([_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in ("train", "t10k")])
     if len(pixels) != 70_000 or len(labels) != 70_000:
-        raise DataError(
-            f"expected 70,000 pictures and labels of fashion-mnist, found {len(pixels):,} and "
-            f"{len(labels):,}; delete {folder} and open it again"
-        )
+        raise DataError(f"expected 70,000 pictures and labels of fashion-mnist, found {len(pixels):,} and {len(labels):,}; delete {folder} and open it again")
     return _dataset("fashion-mnist", pixels, labels, list(range(60_000)), list(range(60_000, 70_000)), CLOTHES, "MIT",
                     "Fashion-MNIST, 60,000 + 10,000 grey pictures of clothes, split as published, "
                     "from the Debian package dataset-fashion-mnist")  # fmt: skip
@@ -78,10 +75,7 @@ def mnist_arrays() -> tuple[numpy.ndarray, numpy.ndarray]:
             values = numpy.array(json.loads(path.read_bytes())["data"])
             pieces.append(numpy.rint(values * 255).astype(numpy.uint8).reshape(-1, 28, 28))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"expected the digits {digit} of mnist in {path}, found something else ({error}); "
-                f"delete {folder} and open it again"
-            ) from error
+            raise DataError(f"expected the digits {digit} of mnist in {path}, found something else ({error}); delete {folder} and open it again") from error
     labels = numpy.repeat(numpy.arange(10), [len(piece) for piece in pieces])
     return numpy.concatenate(pieces), labels
 
@@ -105,8 +99,5 @@ def _idx(path: Path, num_axes: int) -> numpy.ndarray:
         raise DataError(f"cannot read {path} ({error}); delete its folder and open the data set again") from error
     shape = numpy.frombuffer(raw, ">u4", num_axes, offset=4).astype(int) if len(raw) >= 4 + 4 * num_axes else []
     if raw[:4] != bytes([0, 0, 8, num_axes]) or len(raw) != 4 + 4 * num_axes + int(numpy.prod(shape)):
-        raise DataError(
-            f"expected an IDX file of {num_axes} axes in {path}, found {raw[:4].hex()} and {len(raw):,} "
-            "bytes; delete its folder and open it again"
-        )
+        raise DataError(f"expected an IDX file of {num_axes} axes in {path}, found {raw[:4].hex()} and {len(raw):,} bytes; delete its folder and open it again")
     return numpy.frombuffer(raw, numpy.uint8, offset=4 + 4 * num_axes).reshape(shape)

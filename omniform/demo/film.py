@@ -1,4 +1,5 @@
 """How a sample grows: a few moments of one generation, as pictures or text."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -33,9 +34,9 @@ def _scales(codec: Any, tokens: Tokens, spoken: Tensor) -> Tensor:
     latent, start = None, 0
     counts = torch.bincount(codec.space.places[:, codec.space.axis("scale")].long()).tolist()
     for scale, count in enumerate(counts):
-        if not bool(spoken[:, start: start + count].all()):
+        if not bool(spoken[:, start : start + count].all()):
             break
-        latent, _ = codec.grown(latent, tokens.ids[:, start: start + count], scale)
+        latent, _ = codec.grown(latent, tokens.ids[:, start : start + count], scale)
         start += count
     if latent is None:
         return torch.zeros((tokens.batch, *codec.shape))
@@ -59,6 +60,7 @@ def film(system: System, condition: Mapping[str, Any], num: int, *, frames: int 
 
     def watch(state: State) -> None:
         seen.append((state.so_far(), state.spoken()))
+
     system.generate(num, condition, seed=seed, watch=watch, decode=False, length=length)
     chosen = range(len(seen)) if len(seen) <= frames else [round(i * (len(seen) - 1) / (frames - 1)) for i in range(frames)]
     strip: list[tuple[str, Any]] = []

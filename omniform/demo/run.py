@@ -1,4 +1,5 @@
 """The demo: shipped systems at once, one of each family from scratch, and the page."""
+
 from __future__ import annotations
 
 import json
@@ -16,7 +17,7 @@ from omniform import __version__, recipes, verbs
 from omniform.core.errors import BadArgument, DataError
 from omniform.data import Dataset, open_data, order
 from omniform.demo.families import Family, families
-from omniform.demo.measured import labels_for, measured, names_of
+from omniform.demo.measured import BATCH, labels_for, measured, names_of
 from omniform.evaluation.features import Classifier, floor_and_ceiling
 from omniform.evaluation.report import FamilyResult, Report, write_report
 from omniform.system.storage import find_folder, write_file
@@ -53,7 +54,9 @@ class Demo:
         self.dataset: Dataset = open_data(self.data)
         self.kinds = families(self.dataset.modality)
         if not self.kinds:
-            raise DataError(f"the demo compares families on pictures or text, and {self.dataset.name} holds {self.dataset.modality}; omniform train has recipes for it")
+            raise DataError(
+                f"the demo compares families on pictures or text, and {self.dataset.name} holds {self.dataset.modality}; omniform train has recipes for it"
+            )
         self.judge: Classifier | None = None
         self.real: Tensor | None = None
 
@@ -115,7 +118,7 @@ class Demo:
         self.say(self.judge.sentence())
         chosen = order(len(self.dataset.train), self.seed, 0, min(2 * self.num, len(self.dataset.train)))
         self.real = self.dataset.train.batch(chosen[: self.num]).data
-        self.others = self.dataset.train.batch(chosen[self.num:]) if len(chosen) > self.num + 4 else self.dataset.train.batch(chosen[: self.num])
+        self.others = self.dataset.train.batch(chosen[self.num :]) if len(chosen) > self.num + 4 else self.dataset.train.batch(chosen[: self.num])
 
     def _shipped(self) -> None:
         """Generation at once, from what ships."""
@@ -160,8 +163,19 @@ class Demo:
 
     def _trained(self, system: System | CodecSystem, out: Path, seconds: float) -> Run:
         resume = find_folder(out / "checkpoint") is not None
-        return verbs.train(system, self.dataset, minutes=seconds / 60, out=out, resume=resume, seed=self.seed, ema=0.99, checkpoint_every=100,
-                           validate_every=0, precision="bf16" if isinstance(system, System) else "fp32")
+        return verbs.train(
+            system,
+            self.dataset,
+            minutes=seconds / 60,
+            out=out,
+            resume=resume,
+            seed=self.seed,
+            ema=0.99,
+            checkpoint_every=100,
+            validate_every=0,
+            batch=BATCH if isinstance(system, System) else 64,
+            precision="bf16" if isinstance(system, System) else "fp32",
+        )
 
     def _codecs(self) -> dict[str, Any]:
         """Trained codecs by recipe: the shipped ones for the embedded glyphs, else ones that learn here."""
@@ -193,28 +207,51 @@ class Demo:
         floor: dict[str, Any] = {}
         ceiling: dict[str, Any] = {}
         if self.judge is not None and self.real is not None:
-            floor, ceiling = floor_and_ceiling(self.judge, self.real, self.others.data, self.others.condition.get("label") if self.judge.classes else None, seed=self.seed)
+            floor, ceiling = floor_and_ceiling(
+                self.judge, self.real, self.others.data, self.others.condition.get("label") if self.judge.classes else None, seed=self.seed
+            )
         learned = getattr(self, "codecs_learned", None)
         if self.dataset.modality == "text":
             codecs = "The systems read bytes; there is no codec."
         elif learned:
-            codecs = f"The codecs ({', '.join(learned)}) were trained here first, on the same data, for {self.budget['codec']:.0f} s each; the systems share them."
+            codecs = (
+                f"The codecs ({', '.join(learned)}) were trained here first, on the same data, for {self.budget['codec']:.0f} s each; the systems share them."
+            )
         else:
-            codecs = "The systems trained here speak through the codecs that ship with the project, which were trained on the same data beforehand; only the transformers start from scratch."
+            codecs = (
+                "The systems trained here speak through the codecs that ship with the project, which were trained on the same data beforehand; "
+                "only the transformers start from scratch."
+            )
         seconds = self.budget.get("family")
         pictures = self.dataset.modality == "image"
         chosen = [] if not pictures else _by_class(self.dataset, 36)
         real = self.dataset.train.batch(chosen) if pictures else self.dataset.test.batch(range(3))
         content = Report(
-            title="Six families, one engine" if pictures else "Three families of text, one engine", data_name=self.dataset.name, data_sentence=self.dataset.origin,
-            budget_sentence=("Each system trained here had the same width and depth of transformer, the same data and "
-                             + (f"{seconds:.0f} seconds of the same machine." if seconds else "no time yet.")),
-            results=self.results, floor=floor, ceiling=ceiling, classifier_sentence=self.judge.sentence() if self.judge is not None else "", codec_sentence=codecs,
-            environment={"omniform": __version__, "torch": torch.__version__, "python": platform.python_version(), "threads": str(torch.get_num_threads()),
-                         "seed": str(self.seed), "command": f"omniform demo --data {self.data} --minutes {self.minutes:g} --seed {self.seed}",
-                         "samples a system": str(self.num)},
-            notes=self.notes, real=real.data if pictures else [t[:192] for t in real.data],
-            real_conditions=names_of(self.dataset, real.condition["label"]) if "label" in real.condition and pictures else ())
+            title="Six families, one engine" if pictures else "Three families of text, one engine",
+            data_name=self.dataset.name,
+            data_sentence=self.dataset.origin,
+            budget_sentence=(
+                "Each system trained here had the same width and depth of transformer, the same data and "
+                + (f"{seconds:.0f} seconds of the same machine." if seconds else "no time yet.")
+            ),
+            results=self.results,
+            floor=floor,
+            ceiling=ceiling,
+            classifier_sentence=self.judge.sentence() if self.judge is not None else "",
+            codec_sentence=codecs,
+            environment={
+                "omniform": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "threads": str(torch.get_num_threads()),
+                "seed": str(self.seed),
+                "command": f"omniform demo --data {self.data} --minutes {self.minutes:g} --seed {self.seed}",
+                "samples a system": str(self.num),
+            },
+            notes=self.notes,
+            real=real.data if pictures else [t[:192] for t in real.data],
+            real_conditions=names_of(self.dataset, real.condition["label"]) if "label" in real.condition and pictures else (),
+        )
         return write_report(self.out / "index.html", content)
 
 

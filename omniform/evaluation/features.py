@@ -98,10 +98,7 @@ class Classifier(nn.Module):
     def _checked(self, images: Tensor) -> Tensor:
         found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         if not isinstance(images, Tensor) or images.ndim != 4 or found[0] == 0 or found[1:] != self.shape:
-            raise ShapeError(
-                f"expected images of shape (N, {', '.join(map(str, self.shape))}), found {found}; "
-                "use the classifier of the same data set"
-            )
+            raise ShapeError(f"expected images of shape (N, {', '.join(map(str, self.shape))}), found {found}; use the classifier of the same data set")
         return images
 
     def sentence(self) -> str:
@@ -112,11 +109,7 @@ class Classifier(nn.Module):
                 f"Features come from an untrained convolutional network with fixed {self.kind} (seed {self.seed}, "
                 f"{FEATURES} features, {size} images): the data has no labels to train a classifier with."
             )
-        held_out = (
-            ""
-            if self.accuracy is None
-            else (f", right on {self.accuracy:.1%} of {self.num_held_out:,} held-out images")
-        )
+        held_out = "" if self.accuracy is None else (f", right on {self.accuracy:.1%} of {self.num_held_out:,} held-out images")
         return (
             f"Features come from the penultimate layer ({FEATURES} wide) of a small convolutional classifier "
             f"of {len(self.classes)} classes, trained here on the same data ({size}){held_out}."
@@ -142,14 +135,9 @@ def train_classifier(
     wrong. A data set without image labels is a DataError that names the alternative.
     """
     if (seconds is None) == (steps is None) or (seconds or steps or 0) <= 0:
-        raise BadArgument(
-            f"expected one of seconds or steps, positive, found seconds={seconds}, steps={steps}; write seconds=60"
-        )
+        raise BadArgument(f"expected one of seconds or steps, positive, found seconds={seconds}, steps={steps}; write seconds=60")
     if len(dataset.train) < 2 or len(dataset.test) < 1:
-        raise DataError(
-            f"expected 2 training images or more and a held-out one, found {len(dataset.train)} and "
-            f"{len(dataset.test)}; use a larger data set"
-        )
+        raise DataError(f"expected 2 training images or more and a held-out one, found {len(dataset.train)} and {len(dataset.test)}; use a larger data set")
     images, _ = _labelled(dataset.train, torch.arange(2))
     model = Classifier(images.shape[1:], dataset.classes, seed=seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)  # ours
@@ -222,15 +210,11 @@ def load(folder: Path) -> Classifier:
         classifier.load_state_dict(from_bytes(weights))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"expected a classifier in {folder} ({WEIGHTS}, {CARD}), found: {reason}; train it again"
-        ) from error
+        raise CheckpointError(f"expected a classifier in {folder} ({WEIGHTS}, {CARD}), found: {reason}; train it again") from error
     return classifier.eval()
 
 
-def evaluate_images(
-    classifier: Classifier, real: Tensor, fake: Tensor, labels: Tensor | None = None
-) -> dict[str, float | None]:
+def evaluate_images(classifier: Classifier, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> dict[str, float | None]:
     """How far the fakes are from the reals in the classifier's features, and whether they are what was asked for.
 
     real, fake: (N, C, H, W), (M, C, H, W) in [-1, 1]; labels: (M,) the class asked of each fake, None when none was.
@@ -267,10 +251,7 @@ def _convolve(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     shape = tuple(int(n) for n in shape)
     if len(shape) != 3 or shape[0] not in (1, 3) or not all(SMALLEST <= n <= LARGEST for n in shape[1:]):
-        raise ShapeError(
-            f"expected images of 1 or 3 channels and {SMALLEST} to {LARGEST} pixels a side, (C, H, W), "
-            f"found {shape}; resize them first"
-        )
+        raise ShapeError(f"expected images of 1 or 3 channels and {SMALLEST} to {LARGEST} pixels a side, (C, H, W), found {shape}; resize them first")
     return shape
 
 
@@ -280,10 +261,7 @@ def _labelled(rows: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
         raise DataError("expected a data set of images, found text; text has no feature distances, score its nats")
     labels = batch.condition.get("label")
     if not isinstance(labels, Tensor):
-        raise DataError(
-            'expected a data set with a "label" for each image, found none; '
-            "write random_features(shape) to judge without labels"
-        )
+        raise DataError('expected a data set with a "label" for each image, found none; write random_features(shape) to judge without labels')
     return batch.data.float(), labels.long()
 
 

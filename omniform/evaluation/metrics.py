@@ -42,9 +42,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, subsets: int = 0, size: int =
         return _mmd(real, fake)
     size = min(size, len(real), len(fake))
     if subsets < 0 or size < 2:
-        raise BadArgument(
-            f"expected subsets >= 0 of size >= 2, found {subsets} of {size}; write subsets=0 for all pairs"
-        )
+        raise BadArgument(f"expected subsets >= 0 of size >= 2, found {subsets} of {size}; write subsets=0 for all pairs")
     generator = torch.Generator().manual_seed(seed)
     total = 0.0
     for _ in range(subsets):
@@ -123,8 +121,5 @@ def _pair(real: Tensor, fake: Tensor, *, rows: int) -> tuple[Tensor, Tensor]:
         if not x.isfinite().all():
             raise ShapeError(f"expected finite {name} features, found NaN or infinity; leave out the broken samples")
     if real.shape[1] != fake.shape[1]:
-        raise ShapeError(
-            f"expected as many fake features as real ones ({real.shape[1]}), found {fake.shape[1]}; "
-            "use one feature extractor for both"
-        )
+        raise ShapeError(f"expected as many fake features as real ones ({real.shape[1]}), found {fake.shape[1]}; use one feature extractor for both")
     return real.detach().double(), fake.detach().double()

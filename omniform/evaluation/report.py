@@ -80,7 +80,4 @@ def write_report(path: Path, content: Report) -> Path:
 
 def _check_conditions(name: str, samples: Any, conditions: Sequence[str]) -> None:
     if samples is not None and len(conditions) not in (0, len(samples)):
-        raise ShapeError(
-            f"expected no conditions or one a sample ({len(samples)}) for {name}, found {len(conditions)}; "
-            "write conditions=[] for none"
-        )
+        raise ShapeError(f"expected no conditions or one a sample ({len(samples)}) for {name}, found {len(conditions)}; write conditions=[] for none")

@@ -1,4 +1,5 @@
 """Continuous content as a Gaussian with learned shift and scale: an affine map of noise."""
+
 from __future__ import annotations
 
 import math

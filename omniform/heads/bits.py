@@ -1,4 +1,5 @@
 """Binary content: each code is n bits, predicted independently."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,5 @@
 """Discrete content: one choice of a table a codebook."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ class CategoricalHead(Head):
         if not space.vocab or len(set(space.vocab)) != 1:
             raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
         self.books, self.vocab = len(space.vocab), space.vocab[0]
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width, eps=eps)) if transform else nn.Identity()
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width, eps=eps)) if transform else None
         self.tied = tied
         if tied:
             self.bias = nn.Parameter(torch.zeros(self.books * self.vocab)) if bias else None
@@ -79,10 +80,10 @@ class CategoricalHead(Head):
         self._table = tuple(lambda table=table: table.weight for table in tables)
 
     def forward(self, h: Tensor) -> Categorical:
-        h = self.transform(h)
+        h = h if self.transform is None else self.transform(h)
         if self.tied:
-            weight = torch.cat([look()[: self.vocab] for look in self._table]) if len(self._table) > 1 else self._table[0]()[: self.vocab]
-            logits = F.linear(h, weight, self.bias)
+            weights = [look()[: self.vocab] for look in self._table]
+            logits = F.linear(h, weights[0] if len(weights) == 1 else torch.cat(weights), self.bias)
         else:
             logits = self.out(h)
-        return Categorical(logits.unflatten(-1, (self.books, self.vocab)))
+        return Categorical(logits.view(*logits.shape[:2], self.books, self.vocab))

@@ -1,4 +1,5 @@
 """Continuous content as whatever a small diffusion generates given the hidden state."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

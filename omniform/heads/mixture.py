@@ -1,4 +1,5 @@
 """Continuous content as a mixture of diagonal Gaussians."""
+
 from __future__ import annotations
 
 import math

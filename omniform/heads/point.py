@@ -1,4 +1,5 @@
 """Continuous content as one prediction: a unit Gaussian about it, so that squared error is its nll."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ class PointHead(Head):
 
     def forward(self, h: Tensor) -> Point:
         y = self.out(h)
-        return Point(y[..., : self.channels], y[..., self.channels:]) if self.learned_variance else Point(y)
+        return Point(y[..., : self.channels], y[..., self.channels :]) if self.learned_variance else Point(y)
 
 
 class EnergyHead(Head):
@@ -70,5 +71,3 @@ class EnergyHead(Head):
 
     def forward(self, h: Tensor) -> Point:
         return Point(self.out(h))
-
-

@@ -1,4 +1,5 @@
 """Adversarial training: noise to data in one question, against a critic."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ class OneShot(State):
 class Adversarial(Process[OneShot]):
     """The tower "main" answers a point for noise; the tower "critic" (player "critic") scores tokens: the mean over places of one channel.
 
-    Non-saturating logistic losses (arXiv:1406.2661, section 3), with the zero-centred gradient penalty on real data of weight `penalty` (R1, arXiv:1801.04406, equation 9).
+    Non-saturating logistic losses (arXiv:1406.2661, section 3), with the zero-centred gradient penalty on real data of weight `penalty` (R1,
+    arXiv:1801.04406, equation 9).
     """
 
     second_order = True
@@ -56,7 +58,7 @@ class Adversarial(Process[OneShot]):
         said = self._score(net, tokens, real)
         critic = {"main": (F.softplus(-said) + F.softplus(self._score(net, tokens, fake.detach()))).sum()}
         if self.penalty:
-            slope, = torch.autograd.grad(said.sum(), real, create_graph=True)
+            (slope,) = torch.autograd.grad(said.sum(), real, create_graph=True)
             critic["penalty"] = self.penalty / 2 * slope.square().sum()
         return Losses({"main": generator, **dues_of(answer.dues, count)}, count), Losses(critic, count, player="critic")
 
@@ -69,4 +71,6 @@ class Adversarial(Process[OneShot]):
     def step(self, net: Net, state: OneShot, *, rng: Rng) -> OneShot:
         point: Any = net(self._question(state.tokens, state.tokens.vec, "main")).distribution
         vec = point.value if state.given is None else torch.where(state.given[..., None], state.tokens.vec, point.value)
-        return replace(state, tokens=replace(state.tokens, vec=vec), at=state.at + 1, progress=torch.ones_like(state.progress), done=torch.ones_like(state.done))
+        return replace(
+            state, tokens=replace(state.tokens, vec=vec), at=state.at + 1, progress=torch.ones_like(state.progress), done=torch.ones_like(state.done)
+        )

@@ -1,4 +1,5 @@
 """Set by set in an order: GPT, random order, delay pattern, next scale."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ class Autoregress(Process[Growing]):
     def _query(self, tokens: Tokens, turn: Tensor, plan: Any, places: slice | Tensor, progress: Tensor, pattern: Any) -> Query:
         fed, known = self.feed.fed(tokens, plan, places)
         here = taken(turn, places)
-        lane = here.new_zeros(1, here.shape[1]).expand(here.shape[0], -1)
+        lane = here.new_zeros(()).expand(here.shape)
         return Query(tokens=fed, known=known, turn=here, lane=lane, progress=progress, aim=taken(tokens.coord, places) if self.aim else None, pattern=pattern)
 
     def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
@@ -96,8 +97,17 @@ class Autoregress(Process[Growing]):
                 done = done | stopped.any(-1)
                 over = over or bool(done.all())
             tokens = self._ended(tokens) if over else tokens
-        return replace(state, tokens=tokens, at=state.at + (last - first), progress=torch.full_like(state.progress, last / len(state.spans)),
-                       done=torch.ones_like(done) if over else done, next=last)
+        return Growing(
+            tokens=tokens,
+            at=state.at + (last - first),
+            progress=torch.full_like(state.progress, last / len(state.spans)),
+            done=torch.ones_like(done) if over else done,
+            turn=state.turn,
+            plan=state.plan,
+            spans=state.spans,
+            given=state.given,
+            next=last,
+        )
 
     def _prompted(self, state: Growing) -> int:
         """How many turns to ask at once: all that are given in every row (their answers are not needed, only remembered), else one."""

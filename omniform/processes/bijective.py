@@ -1,4 +1,5 @@
 """Normalizing flows: invertible maps of the data to a base, with exact likelihood."""
+
 from __future__ import annotations
 
 import math
@@ -66,7 +67,9 @@ class Bijective(Process[Inverting]):
         turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
         fed, known = self._feed.fed(tokens, self._feed.plan(tokens, turn, self._orders[0]), places)
         here = turn[:, places]
-        return Query(tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern)
+        return Query(
+            tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern
+        )
 
     @staticmethod
     def laid(tokens: Tokens, number: int) -> Tokens:
@@ -124,11 +127,11 @@ class Bijective(Process[Inverting]):
         z = self.laid(state.tokens, number)
         query = self._asked(replace(z, vec=state.out), number, slice(turn, turn + 1), state.progress, "full")
         affine: Any = net(query, remember=True).distribution
-        here = affine.colour(z.vec[:, turn: turn + 1].float())
+        here = affine.colour(z.vec[:, turn : turn + 1].float())
         if state.wanted is not None and number == 0:
-            here = torch.where(taken(state.given, slice(turn, turn + 1))[..., None], state.wanted[:, turn: turn + 1], here)
+            here = torch.where(taken(state.given, slice(turn, turn + 1))[..., None], state.wanted[:, turn : turn + 1], here)
         out = state.out.clone()
-        out[:, turn: turn + 1] = here.to(out)
+        out[:, turn : turn + 1] = here.to(out)
         asked = (self.maps - 1 - number) * length + turn + 1
         state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * length)))
         if turn + 1 < length:
@@ -147,8 +150,8 @@ class Bijective(Process[Inverting]):
         with torch.enable_grad():
             x = tokens.vec.detach().requires_grad_()
             nats, _ = self._nats(net, replace(tokens, vec=x))
-            slope, = torch.autograd.grad(nats.sum(), x)
-        clean = (tokens.vec - self.noise ** 2 * slope).detach()
+            (slope,) = torch.autograd.grad(nats.sum(), x)
+        clean = (tokens.vec - self.noise**2 * slope).detach()
         if state.wanted is not None:
             clean = torch.where(state.given[..., None], state.wanted, clean)
         return replace(tokens, vec=clean)

@@ -1,4 +1,5 @@
 """One process inside another: block by block, each block by the inner process, given the finished ones."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -37,8 +38,15 @@ def recorded(tokens: Tokens, turn: Tensor, progress: Tensor, timed: bool) -> Que
     """Clean tokens as the record: after their own questions (turn 2 r + 1), public, at time 1."""
     rows, length = tokens.doc.shape
     time = torch.ones((rows, length), device=turn.device) if timed else None
-    return Query(tokens=tokens, known=torch.ones_like(tokens.doc, dtype=torch.bool), turn=2 * turn + 1, lane=torch.zeros_like(turn[:1]).expand(rows, -1),
-                 progress=progress, time=time, pattern="any")
+    return Query(
+        tokens=tokens,
+        known=torch.ones_like(tokens.doc, dtype=torch.bool),
+        turn=2 * turn + 1,
+        lane=torch.zeros_like(turn[:1]).expand(rows, -1),
+        progress=progress,
+        time=time,
+        pattern="any",
+    )
 
 
 class Recorded:
@@ -85,7 +93,8 @@ class Placed:
 class Blocks(Process[Paving]):
     """The blocks of an order one after another, each generated whole by `inner`, which never knows that it is inside.
 
-    Next-frame diffusion: Along("frame") with Flow. Block diffusion language models (arXiv:2503.09573): BlocksOf(4) with Masked. AR energy models: BlocksOf(1) with Energy.
+    Next-frame diffusion: Along("frame") with Flow. Block diffusion language models (arXiv:2503.09573): BlocksOf(4) with Masked. AR energy models:
+    BlocksOf(1) with Energy.
     The price is one more question a block, to remember it clean.
     """
 
@@ -97,8 +106,8 @@ class Blocks(Process[Paving]):
         self.inner: Process[Any] = inner.build(space=space, codec=codec)
         if self.inner.memory != "nothing":
             raise BadArgument(f"{type(self.inner).__name__} remembers and cannot stand inside Blocks; use Masked, Flow or Energy")
-        self.likelihood = self.inner.likelihood     # type: ignore[misc]
-        self.second_order = self.inner.second_order     # type: ignore[misc]
+        self.likelihood = self.inner.likelihood  # type: ignore[misc]
+        self.second_order = self.inner.second_order  # type: ignore[misc]
         self.sampling: Sampling = getattr(self.inner, "sampling", Sampling())
 
     def _recorded(self, net: Net, tokens: Tokens, rng: Rng) -> Recorded:
@@ -127,8 +136,14 @@ class Blocks(Process[Paving]):
         if not last:
             net(replace(recorded(sub, pick(state.turn), state.progress, self._timed()), pattern="full"), remember=True)
         index = torch.arange(places.start, places.stop, device=sub.doc.device)[None].expand(sub.batch, -1) if isinstance(places, slice) else places
-        return replace(state, tokens=state.tokens.put(index, sub), next=block + 1, at=state.at + 1,
-                       progress=torch.full_like(state.progress, (block + 1) / len(state.spans)), done=torch.full_like(state.done, last))
+        return replace(
+            state,
+            tokens=state.tokens.put(index, sub),
+            next=block + 1,
+            at=state.at + 1,
+            progress=torch.full_like(state.progress, (block + 1) / len(state.spans)),
+            done=torch.full_like(state.done, last),
+        )
 
     def _timed(self) -> bool:
         """Whether the inner process tells the network a time."""

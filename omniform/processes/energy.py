@@ -1,4 +1,5 @@
 """Energy-based generation: the network names an energy, and its gradient moves the tokens."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -27,9 +28,11 @@ class Descending(State):
 
 
 class Energy(Process[Descending]):
-    """Tokens start as noise and take `steps` gradient steps down the energy; training is the squared error of where they end (EBT, arXiv:2507.02092, section 3).
+    """Tokens start as noise and take `steps` gradient steps down the energy; training is the squared error of where they end (EBT, arXiv:2507.02092, section
+    3).
 
-    rate: of a step, learned where learn_rate (its logarithm is the parameter). every: the error of each step counts, each starting afresh from the last (S1 of the
+    rate: of a step, learned where learn_rate (its logarithm is the parameter). every: the error of each step counts, each starting afresh from the last (S1
+    of the
     paper); else only the end's, through all steps (S2). langevin: noise before each step. More steps at generation = more thinking.
     """
 
@@ -49,7 +52,7 @@ class Energy(Process[Descending]):
             y = y if y.requires_grad else y.detach().requires_grad_()
             answer: Any = net(asked(replace(tokens, vec=y), torch.ones_like(tokens.doc, dtype=torch.bool), progress))
             energy = answer.distribution.value[..., 0].float()
-            slope, = torch.autograd.grad((energy * tokens.real).sum(), y, create_graph=keep)
+            (slope,) = torch.autograd.grad((energy * tokens.real).sum(), y, create_graph=keep)
         return y - self.log_rate.exp() * slope, energy, answer
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
@@ -73,8 +76,14 @@ class Energy(Process[Descending]):
         state = begun(blank)
         if given is not None:
             y = torch.where(given[..., None], blank.vec, y)
-        return Descending(tokens=replace(blank, vec=y), step=0, energy=torch.full_like(state["progress"], torch.nan), wanted=None if given is None else blank.vec,
-                          given=given, **state)
+        return Descending(
+            tokens=replace(blank, vec=y),
+            step=0,
+            energy=torch.full_like(state["progress"], torch.nan),
+            wanted=None if given is None else blank.vec,
+            given=given,
+            **state,
+        )
 
     def step(self, net: Net, state: Descending, *, rng: Rng) -> Descending:
         y = state.tokens.vec
@@ -85,7 +94,12 @@ class Energy(Process[Descending]):
         if state.given is not None:
             y = torch.where(state.given[..., None], state.wanted, y)
         step = state.step + 1
-        return replace(state, tokens=replace(state.tokens, vec=y), step=step, at=state.at + 1, energy=energy.detach().sum(-1),
-                       progress=torch.full_like(state.progress, step / self.steps), done=torch.full_like(state.done, step == self.steps))
-
-
+        return replace(
+            state,
+            tokens=replace(state.tokens, vec=y),
+            step=step,
+            at=state.at + 1,
+            energy=energy.detach().sum(-1),
+            progress=torch.full_like(state.progress, step / self.steps),
+            done=torch.full_like(state.done, step == self.steps),
+        )

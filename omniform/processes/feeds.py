@@ -1,4 +1,5 @@
 """What a slot of an autoregressive question is fed: something of strictly lower turn."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -62,7 +63,7 @@ class Shift(Feed):
 
     def fed(self, tokens: Tokens, plan: Tensor | None, places: slice | Tensor) -> tuple[Tokens, Tensor]:
         if plan is None:
-            assert isinstance(places, slice)        # what lies in its order is asked in runs
+            assert isinstance(places, slice)  # what lies in its order is asked in runs
             return self._before(tokens, *places.indices(tokens.length)[:2])
         source = taken(plan, places)
         known = source >= 0
@@ -72,7 +73,7 @@ class Shift(Feed):
         if self.start is not None and said.ids is not None:
             said = replace(said, ids=torch.where(known[..., None], said.ids, self.start))
             known = torch.ones_like(known)
-        else:                               # a first slot is fed nothing, not even where an embedding knows no hidden tokens
+        else:  # a first slot is fed nothing, not even where an embedding knows no hidden tokens
             said = said.where(known, Content(*(None if x is None else torch.zeros_like(x) for x in (said.ids, said.vec))))
         return said, known
 
@@ -82,14 +83,20 @@ class Shift(Feed):
 
         def before(x: Tensor | None, begin: int) -> Tensor | None:
             if x is None or first > 0:
-                return x if x is None else x[:, first - 1: last - 1]
+                return x if x is None else x[:, first - 1 : last - 1]
             return torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), begin), x[:, : last - 1]], 1)
+
         known = torch.ones((1, last - first), dtype=torch.bool, device=tokens.doc.device)
         if first == 0 and not started:
             known[:, 0] = False
         here = slice(first, last)
-        said = Tokens(before(tokens.ids, self.start if started else 0), before(tokens.vec, 0),  # type: ignore[arg-type]
-                      tokens.coord[:, here], tokens.kind[:, here], tokens.doc[:, here])
+        said = Tokens(
+            before(tokens.ids, self.start if started else 0),
+            before(tokens.vec, 0),  # type: ignore[arg-type]
+            tokens.coord[:, here],
+            tokens.kind[:, here],
+            tokens.doc[:, here],
+        )
         return said, known.expand(tokens.batch, -1)
 
 
@@ -103,7 +110,7 @@ class PyramidFeed(Feed):
         self.context = context
 
     def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor:
-        return (turn > 0)
+        return turn > 0
 
     def fed(self, tokens: Tokens, plan: Tensor, places: slice | Tensor) -> tuple[Tokens, Tensor]:
         vec = taken(self.context(tokens), places)

@@ -1,4 +1,5 @@
 """From noise to data along a path: diffusion, rectified flow, stochastic interpolants; and the same over discrete states."""
+
 from __future__ import annotations
 
 import math
@@ -51,13 +52,27 @@ class _Asker:
 class Flow(Process[Denoising]):
     """z = a(t) x + b(t) e; the network is asked at z and t and names the data, the noise or the velocity.
 
-    path, solver: Specs. times, in training: "uniform", "logit_normal", "levels" (of DDPM); per "row", "token", or the name of an axis (a time a frame: diffusion
+    path, solver: Specs. times, in training: "uniform", "logit_normal", "levels" (of DDPM); per "row", "token", or the name of an axis (a time a frame:
+    diffusion
     forcing, arXiv:2407.01392). grid, steps: of the solver; shift moves both toward noise. temperature scales the noise that the solver adds.
     `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one.
     """
 
-    def __init__(self, path: Spec, solver: Spec, space: Space | None = None, predict: Predict = "velocity", steps: int = 50, times: TimesKind = "uniform", per: str = "row",
-                 grid: GridKind = "uniform", shift: float = 1.0, logit: tuple[float, float] = (0.0, 1.0), temperature: float = 1.0, first: float = 0.0):
+    def __init__(
+        self,
+        path: Spec,
+        solver: Spec,
+        space: Space | None = None,
+        predict: Predict = "velocity",
+        steps: int = 50,
+        times: TimesKind = "uniform",
+        per: str = "row",
+        grid: GridKind = "uniform",
+        shift: float = 1.0,
+        logit: tuple[float, float] = (0.0, 1.0),
+        temperature: float = 1.0,
+        first: float = 0.0,
+    ):
         super().__init__()
         if predict not in ("data", "noise", "velocity"):
             raise BadArgument(f"a flow predicts 'data', 'noise' or 'velocity', not {predict!r}")
@@ -74,7 +89,9 @@ class Flow(Process[Denoising]):
     def _times(self, tokens: Tokens, rng: Rng) -> Tensor:
         """(B, 1) or (B, L)."""
         shape = (tokens.batch, 1 if self.per == "row" else tokens.length)
-        t = drawn(self.times, shape, rng, mean=self.logit[0], sd=self.logit[1], shift=self.shift, levels=getattr(self.path, "levels", 1000)).to(tokens.doc.device)
+        t = drawn(self.times, shape, rng, mean=self.logit[0], sd=self.logit[1], shift=self.shift, levels=getattr(self.path, "levels", 1000)).to(
+            tokens.doc.device
+        )
         if self._axis is not None:
             group = torch.unique(tokens.coord[0, :, self._axis], return_inverse=True)[1]
             t = t[:, group]
@@ -100,7 +117,8 @@ class Flow(Process[Denoising]):
         return loss * tokens.real, answer
 
     def _variational(self, point: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """The variational bound's term for the learned variance, its mean held fixed, in bits and halved beside the halved squared error (DiT's code; arXiv:2102.09672)."""
+        """The variational bound's term for the learned variance, its mean held fixed, in bits and halved beside the halved squared error (DiT's code;
+        arXiv:2102.09672)."""
         levels = getattr(self.path, "levels", 1000)
         s = (t + 1 / levels).clamp(max=1)[..., None].double()
         t = t[..., None].double()
@@ -137,7 +155,7 @@ class Flow(Process[Denoising]):
             return state.tokens
         now = torch.tensor(t, dtype=torch.float64, device=state.tokens.doc.device)
         assert state.wanted is not None and state.noise is not None
-        said = state.wanted if t >= 1 else self.path.mixed(state.wanted, state.noise, now)      # a path may end at b(1) = 6e-17
+        said = state.wanted if t >= 1 else self.path.mixed(state.wanted, state.noise, now)  # a path may end at b(1) = 6e-17
         return replace(state.tokens, vec=torch.where(state.given[..., None], said, state.tokens.vec))
 
     def step(self, net: Net, state: Denoising, *, rng: Rng) -> Denoising:
@@ -148,8 +166,15 @@ class Flow(Process[Denoising]):
         noise = _Scaled(rng, self.temperature) if self.temperature != 1 else rng
         z, past = self.solver.step(ask, self.path, state.tokens.vec, t, s, state.past, noise)
         step = state.step + 1
-        state = replace(state, tokens=replace(state.tokens, vec=z), past=past, step=step, at=state.at + 1,
-                        progress=torch.full_like(state.progress, step / self.steps), done=torch.full_like(state.done, step == self.steps))
+        state = replace(
+            state,
+            tokens=replace(state.tokens, vec=z),
+            past=past,
+            step=step,
+            at=state.at + 1,
+            progress=torch.full_like(state.progress, step / self.steps),
+            done=torch.full_like(state.done, step == self.steps),
+        )
         return replace(state, tokens=self._held(state, times[step]))
 
 
@@ -208,5 +233,11 @@ class DiscreteFlow(Process[Denoising]):
         if state.given is not None:
             jump = jump & ~state.given[..., None]
         step = state.step + 1
-        return replace(state, tokens=replace(state.tokens, ids=torch.where(jump, drawn_ids, ids)), step=step, at=state.at + 1,
-                       progress=torch.full_like(state.progress, step / self.steps), done=torch.full_like(state.done, last))
+        return replace(
+            state,
+            tokens=replace(state.tokens, ids=torch.where(jump, drawn_ids, ids)),
+            step=step,
+            at=state.at + 1,
+            progress=torch.full_like(state.progress, step / self.steps),
+            done=torch.full_like(state.done, last),
+        )

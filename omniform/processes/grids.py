@@ -1,4 +1,5 @@
 """Grids: the times that a solver visits; and times drawn in training."""
+
 from __future__ import annotations
 
 import math
@@ -23,7 +24,7 @@ def grid(kind: GridKind, steps: int, *, shift: float = 1.0, first: float = 0.0) 
         u = u / (u + shift * (1 - u))
     elif kind != "uniform":
         raise BadArgument(f"a grid is 'uniform', 'cosine' or 'shifted', not {kind!r}")
-    return [*(first + (1 - first) * u[:-1]).tolist(), 1.0]         # 1 exactly: solvers look for it
+    return [*(first + (1 - first) * u[:-1]).tolist(), 1.0]  # 1 exactly: solvers look for it
 
 
 TimesKind = Literal["uniform", "logit_normal", "levels"]

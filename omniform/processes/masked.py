@@ -1,4 +1,5 @@
 """Hidden places are answered, and shown a few at a time: MaskGIT, MAGNeT, MAR, MDLM."""
+
 from __future__ import annotations
 
 import math
@@ -18,9 +19,9 @@ from ..core.rng import Rng
 from ..core.tokens import Tokens
 
 SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
-    "cosine": lambda u: torch.cos(u * math.pi / 2),             # MaskGIT, arXiv:2202.04200, section 3.3
+    "cosine": lambda u: torch.cos(u * math.pi / 2),  # MaskGIT, arXiv:2202.04200, section 3.3
     "linear": lambda u: 1 - u,
-    "arccos": lambda u: torch.acos(u.clamp(0, 1)) * 2 / math.pi,    # TiTok's code
+    "arccos": lambda u: torch.acos(u.clamp(0, 1)) * 2 / math.pi,  # TiTok's code
 }
 """Share of places still hidden at a progress u in [0, 1]: 1 at 0, 0 at 1."""
 
@@ -29,7 +30,8 @@ Choose = Literal["confidence", "random", "independent"]
 
 @dataclass(frozen=True)
 class Unmasking(State):
-    """known: what is shown. order: each row's random order (choose "random"). total: how many were hidden at the start. answer: the last, while it is still true."""
+    """known: what is shown. order: each row's random order (choose "random"). total: how many were hidden at the start. answer: the last, while it is still
+    true."""
 
     known: Tensor
     order: Tensor
@@ -47,23 +49,44 @@ def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None =
     row = torch.full((1, tokens.length), PRELUDE, dtype=torch.long, device=known.device)
     rows = tokens.batch
     whole = tokens.doc.stride(0) == 0 or bool(tokens.real.all())
-    return Query(tokens=tokens, known=known, turn=row.expand(rows, -1), lane=torch.zeros_like(row).expand(rows, -1), progress=progress, time=time,
-                 pattern="full" if whole else "any")
+    return Query(
+        tokens=tokens,
+        known=known,
+        turn=row.expand(rows, -1),
+        lane=torch.zeros_like(row).expand(rows, -1),
+        progress=progress,
+        time=time,
+        pattern="full" if whole else "any",
+    )
 
 
 class Masked(Process[Unmasking]):
     """In training a share of the places is hidden and answered; in generation everything is hidden, and shown over `steps` questions.
 
-    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random" (MAR: an
-    order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: "schedule" of a uniform
-    progress; or (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code). weight "bound": by the rate of unmasking, so that the loss is an upper bound of the
-    nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound" (block diffusion).
+    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random"
+    (MAR: an
+    order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: "schedule"
+    of a uniform
+    progress; or (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code). weight "bound": by the rate of unmasking, so that the loss is an upper
+    bound of the
+    nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound"
+    (block diffusion).
     """
 
     likelihood = "bound"
 
-    def __init__(self, steps: int = 12, schedule: str = "cosine", choose: Choose = "confidence", noise: float = 4.5, ratio: str | tuple[float, float, float] = "schedule",
-                 weight: Literal["even", "bound"] = "even", smoothing: float = 0.0, run: int | None = None, sampling: Sampling | None = None):
+    def __init__(
+        self,
+        steps: int = 12,
+        schedule: str = "cosine",
+        choose: Choose = "confidence",
+        noise: float = 4.5,
+        ratio: str | tuple[float, float, float] = "schedule",
+        weight: Literal["even", "bound"] = "even",
+        smoothing: float = 0.0,
+        run: int | None = None,
+        sampling: Sampling | None = None,
+    ):
         super().__init__()
         if schedule not in SCHEDULES:
             raise BadArgument(f"a masking schedule is one of {', '.join(SCHEDULES)}, not {schedule!r}")
@@ -81,7 +104,7 @@ class Masked(Process[Unmasking]):
         if self.weight == "bound":
             runs = self._runs(length).to(real.device)
             num = int(runs[-1]) + 1
-            t = _even(rng.split("time"), rows * num).reshape(rows, num).to(real.device)[:, runs]       # our time: share known
+            t = _even(rng.split("time"), rows * num).reshape(rows, num).to(real.device)[:, runs]  # our time: share known
             hide = rng.split("hide").uniform((rows, length)).to(real.device) >= t
             return hide & real, 1 / (1 - t)
         if isinstance(self.ratio, tuple):
@@ -110,22 +133,23 @@ class Masked(Process[Unmasking]):
         return Losses({"main": (nll * weight * hide).sum(), **dues_of(answer.dues, count)}, count)
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng, draws: int = 16) -> Tensor:
-        """(B,) nats: the mean over random orders of the nll, place by place; MDLM's integral in its discrete form, with `draws` stratified numbers of hidden places.
+        """(B,) nats: the mean over random orders of the nll, place by place; MDLM's integral in its discrete form, with `draws` stratified numbers of hidden
+        places.
 
         n hidden of L, uniform over sizes and sets: E[(L / n) * sum of hidden nll] bounds -log p from above (Uria et al. 2014, arXiv:1310.1757, equation 7).
         """
         real = tokens.real
         runs = self._runs(tokens.length).to(real.device)
         num = int(runs[-1]) + 1
-        member = torch.nn.functional.one_hot(runs, num).float()            # (L, runs)
-        length = real.float() @ member                                     # (B, runs)
+        member = torch.nn.functional.one_hot(runs, num).float()  # (L, runs)
+        length = real.float() @ member  # (B, runs)
         before = length.cumsum(1) - length
         total = torch.zeros(tokens.batch, device=real.device)
         for draw in range(draws):
             sub = rng.split("bound").split(draw)
             u = (sub.split("size").uniform(tuple(length.shape)).to(real.device) + draw) / draws
             size = torch.minimum((u * length).floor() + 1, length.clamp(min=1))
-            key = sub.split("which").uniform(real.shape).to(real.device).double() + runs     # float32 would round some keys into the next run
+            key = sub.split("which").uniform(real.shape).to(real.device).double() + runs  # float32 would round some keys into the next run
             rank = key.masked_fill(~real, torch.inf).argsort(-1).argsort(-1) - before[:, runs]
             hide = (rank < size[:, runs]) & real
             distribution = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=real.device))).distribution
@@ -146,25 +170,25 @@ class Masked(Process[Unmasking]):
         u = torch.full_like(state.progress, (state.step + 1) / self.steps)
         hidden = ~state.known
         share = SCHEDULES[self.schedule](torch.tensor((state.step + 1) / self.steps, dtype=torch.float64, device=hidden.device))
-        left = torch.zeros_like(state.total) if last else (share * state.total + 1e-6).floor().long()      # 1 - 8 / 12 of 12 is 4, not 3.9999998
+        left = torch.zeros_like(state.total) if last else (share * state.total + 1e-6).floor().long()  # 1 - 8 / 12 of 12 is 4, not 3.9999998
         now = hidden.sum(1)
         left = left if last else torch.minimum(left.clamp(min=1), (now - 1).clamp(min=0))
         if self.choose == "independent":
             return self._independent(net, state, rng, last)
         if self.choose == "random":
-            progress = 1 - left / state.total.clamp(min=1)        # guidance as MAR has it: the share done after this step
+            progress = 1 - left / state.total.clamp(min=1)  # guidance as MAR has it: the share done after this step
         else:
             progress = state.progress
         answer = net(asked(state.tokens, state.known, progress))
         if self.choose == "random":
-            rank = torch.where(hidden, state.order, -1).argsort(dim=-1, descending=True, stable=True)    # hidden places first, by their order
+            rank = torch.where(hidden, state.order, -1).argsort(dim=-1, descending=True, stable=True)  # hidden places first, by their order
             reveal = torch.zeros_like(hidden).scatter(1, rank, torch.arange(hidden.shape[1], device=hidden.device) < (now - left)[:, None])
             tokens = self._drawn_at(answer, state.tokens, reveal, rng)
         else:
             drawn = answer.distribution.sample(rng=rng.split("draw"), how=self.sampling)
             belief = answer.distribution.confidence(drawn)
             belief = belief + self.noise * (1 - u[:, None]) * rng.split("noise").gumbel(belief.shape).to(belief.device)
-            rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)          # the least sure first
+            rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)  # the least sure first
             reveal = hidden & (rank >= left[:, None])
             tokens = state.tokens.where(~reveal, drawn)
         known = state.known | reveal
@@ -180,7 +204,8 @@ class Masked(Process[Unmasking]):
         return tokens.put(index, tokens.gather(index).where(~wanted, drawn))
 
     def _independent(self, net: Net, state: Unmasking, rng: Rng, last: bool) -> Unmasking:
-        """Each hidden place is shown with probability (s - t) / (1 - t); where no row has changed since the last question, its answer still holds (MDLM's cache)."""
+        """Each hidden place is shown with probability (s - t) / (1 - t); where no row has changed since the last question, its answer still holds (MDLM's
+        cache)."""
         t, s = state.step / self.steps, (state.step + 1) / self.steps
         hidden = ~state.known
         share = 1.0 if last else (s - t) / (1 - t)
@@ -192,8 +217,16 @@ class Masked(Process[Unmasking]):
             answer = None
         known = state.known | reveal
         done = known.all(-1)
-        return replace(state, tokens=tokens, known=known, step=state.step + 1, at=state.at + 1, done=done, answer=answer,
-                       progress=torch.where(done, 1.0, torch.full_like(state.progress, s)))
+        return replace(
+            state,
+            tokens=tokens,
+            known=known,
+            step=state.step + 1,
+            at=state.at + 1,
+            done=done,
+            answer=answer,
+            progress=torch.where(done, 1.0, torch.full_like(state.progress, s)),
+        )
 
 
 def _even(rng: Rng, rows: int) -> Tensor:

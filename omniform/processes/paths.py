@@ -1,4 +1,5 @@
 """Paths: how data becomes noise. z_t = a(t) x + b(t) e, with t = 0 noise and t = 1 data."""
+
 from __future__ import annotations
 
 import math
@@ -49,7 +50,7 @@ class Path(ABC):
         if predict == "noise":
             return Prediction((z - b * said) / a.clamp(min=1e-5), said)
         da, db = self.da(t), self.db(t)
-        det = a * db - b * da                                   # of the linear map (x, e) -> (z, v)
+        det = a * db - b * da  # of the linear map (x, e) -> (z, v)
         return Prediction((db * z - b * said) / det, (a * said - da * z) / det)
 
 
@@ -116,7 +117,8 @@ class VariancePreserving(Path):
 
 
 class Betas(Path):
-    """DDPM's discrete noise levels (arXiv:2006.11239): level i of n at time t = 1 - (i + 1) / n, and no noise at t = 1; a and b are interpolated in a^2 between levels.
+    """DDPM's discrete noise levels (arXiv:2006.11239): level i of n at time t = 1 - (i + 1) / n, and no noise at t = 1; a and b are interpolated in a^2
+    between levels.
 
     kind "linear": beta from low to high (scaled to 1000 levels); "cosine": squared cosine with betas at most 0.999 (arXiv:2102.09672).
     """
@@ -129,7 +131,7 @@ class Betas(Path):
             f = lambda s: torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2  # noqa: E731
             step = torch.arange(levels, dtype=torch.float64, device="cpu")
             beta = (1 - f((step + 1) / levels) / f(step / levels)).clamp(max=0.999)
-        self.kept = torch.cat([torch.ones(1, dtype=torch.float64, device="cpu"), torch.cumprod(1 - beta, 0)])     # a^2 at noising time i / n
+        self.kept = torch.cat([torch.ones(1, dtype=torch.float64, device="cpu"), torch.cumprod(1 - beta, 0)])  # a^2 at noising time i / n
 
     def _kept(self, t: Tensor) -> Tensor:
         kept = self.kept.to(t.device)

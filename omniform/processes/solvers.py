@@ -1,4 +1,5 @@
 """Solvers: from one time of the grid to the next. ask(z, t) gives the data and the noise that the network sees (paths.Prediction)."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -68,7 +69,8 @@ class Ddim(Solver):
 
 
 class DpmPP2M(Solver):
-    """DPM-Solver++(2M): the data prediction extrapolated from two steps, in the half log-SNR (arXiv:2211.01095, algorithm 2); first and last steps of order one."""
+    """DPM-Solver++(2M): the data prediction extrapolated from two steps, in the half log-SNR (arXiv:2211.01095, algorithm 2); first and last steps of order
+    one."""
 
     order = 2
 
@@ -100,7 +102,7 @@ class Ancestral(Solver):
     def step(self, ask: Ask, path: Path, z: Tensor, t: Tensor, s: Tensor, past: Any, rng: Rng) -> tuple[Tensor, Any]:
         p = ask(z, t)
         at, bt2, as_, bs2 = path.a(t), path.b(t) ** 2, path.a(s), path.b(s) ** 2
-        beta = bt2 - (at / as_) ** 2 * bs2              # variance of z_t given z_s; 1 - (at / as)^2 where the path preserves variance
+        beta = bt2 - (at / as_) ** 2 * bs2  # variance of z_t given z_s; 1 - (at / as)^2 where the path preserves variance
         mean = (as_ * beta * p.x + (at / as_) * bs2 * z) / bt2
         if float(s) >= 1:
             return mean, None

@@ -1,4 +1,5 @@
 """Systems as data: one file a system, which is its name. The files are the registry."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """From a recipe to a system, and to and from a folder."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -48,8 +49,10 @@ def assemble(recipe: Recipe, codec: Codec | None = None, *, seed: int = 0) -> Sy
 
 
 def save(system: System | CodecSystem, folder: str | Path, *, notes: Mapping[str, Any] | None = None, compact: bool = False) -> None:
-    """safetensors and JSON, written atomically. compact: matrices as 8-bit integers with a scale a row, everything else as bfloat16 (a quarter of the size, lossy)."""
+    """safetensors and JSON, written atomically. compact: matrices as 8-bit integers with a scale a row, everything else as bfloat16 (a quarter of the size,
+    lossy)."""
     from .storage import write_folder
+
     weights = {k: v.contiguous().cpu() for k, v in system.state_dict().items()}
     if compact:
         weights = compacted(weights)
@@ -94,6 +97,7 @@ def expanded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load(folder: str | Path) -> System | CodecSystem:
     """A system from a folder that `save` or a training run wrote (a run's averaged weights where it has them)."""
     from .storage import read_folder
+
     folder = Path(folder)
     if (folder / "checkpoint").is_dir():
         folder = folder / "checkpoint"
@@ -106,8 +110,11 @@ def load(folder: str | Path) -> System | CodecSystem:
     own = system.state_dict()
     missing, extra = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     if missing or extra:
-        raise CheckpointError(f"{folder} does not fit its own recipe: " + (f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is not part of it")
-                              + f" ({len(missing)} missing, {len(extra)} extra); was it written by another version?")
+        raise CheckpointError(
+            f"{folder} does not fit its own recipe: "
+            + (f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is not part of it")
+            + f" ({len(missing)} missing, {len(extra)} extra); was it written by another version?"
+        )
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise CheckpointError(f"{folder}: {name!r} has shape {tuple(tensor.shape)} and the recipe needs {tuple(own[name].shape)}")

@@ -1,4 +1,5 @@
 """Networks and their sessions: embed, backbone, head, by stage."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -32,12 +33,23 @@ class Tower(nn.Module):
 class Network(nn.Module):
     """Towers by stage, and the embedding of time that they share.
 
-    stages: 0 for one tower, "main"; else as many towers "b0", "b1"... of the same shape. towers: more of them, by stage (a critic). init: how linear maps start that do not start at zero: "xavier" (ViT, DiT),
+    stages: 0 for one tower, "main"; else as many towers "b0", "b1"... of the same shape. towers: more of them, by stage (a critic). init: how linear maps
+    start that do not start at zero: "xavier" (ViT, DiT),
     "normal" with std 0.02 (GPT-2), or "torch".
     """
 
-    def __init__(self, width: int, space: Space, embed: Spec, backbone: Spec, head: Spec, time: Spec | None = None, stages: int = 0,
-                 init: Literal["xavier", "normal", "torch"] = "xavier", towers: Mapping[str, Spec] | None = None):
+    def __init__(
+        self,
+        width: int,
+        space: Space,
+        embed: Spec,
+        backbone: Spec,
+        head: Spec,
+        time: Spec | None = None,
+        stages: int = 0,
+        init: Literal["xavier", "normal", "torch"] = "xavier",
+        towers: Mapping[str, Spec] | None = None,
+    ):
         super().__init__()
         self.width, self.space = width, space
         names = [f"b{i}" for i in range(stages)] or ["main"]
@@ -84,6 +96,20 @@ class Network(nn.Module):
         return embedded if told is None else embedded + told
 
 
+def _range(x: Tensor) -> tuple[int, int]:
+    """The lowest and the highest of whole numbers."""
+    row = one_row(x)
+    if row.numel() == 1:
+        return (one := int(row), one)
+    low, high = row.aminmax()
+    return int(low), int(high)
+
+
+def _last_turn(turn: Tensor, doc: Tensor) -> int:
+    """The highest turn of a place that is not padding."""
+    return int(torch.where(doc >= 0, turn, PRELUDE).amax())
+
+
 class Session:
     """One open conversation. It owns everything that is remembered; the network itself remembers nothing."""
 
@@ -103,12 +129,15 @@ class Session:
             return self._ask(query, None, False)
         if self.policy == "kv":
             record = self.records.setdefault(query.stage, Record())
-            if remember and not query.turn.is_cuda:         # a check would wait for the device at every question
-                self._check(query, record.last_turn() if record.used else PRELUDE)
+            if remember and not query.turn.is_cuda:  # a check would wait for the device at every question
+                last = self._checked(query, record.last)
+                answer = self._ask(query, record, True)
+                record.last = last
+                return answer
             return self._ask(query, record, remember)
         past = self.recalled.get(query.stage)
         if remember and not query.turn.is_cuda:
-            self._check(query, PRELUDE if past is None else int(torch.where(past.tokens.real, past.turn, PRELUDE).amax()))
+            self._checked(query, PRELUDE if past is None else _last_turn(past.turn, past.tokens.doc))
         whole = query if past is None else query.after(past)
         answer = self._ask(whole, None, False)
         if remember:
@@ -119,12 +148,20 @@ class Session:
         return Answer(answer.distribution.at(places), {k: v[:, places] for k, v in answer.taps.items()}, answer.dues)
 
     @staticmethod
-    def _check(query: Query, last: int) -> None:
-        if bool(one_row(query.lane).any()):
-            raise LaneError("scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True")
-        if last > PRELUDE and last >= int(one_row(query.turn).amin()):
-            raise TurnError(f"a remembered token must come after everything remembered before it (turn {last}), not at turn {int(query.turn.min())}; "
-                            "give the question a later turn, or forget first")
+    def _checked(query: Query, last: int) -> int:
+        """The highest turn of what will be remembered, `last` being that of what is."""
+        if _range(query.lane) != (0, 0):
+            raise LaneError(
+                "scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True"
+            )
+        low, high = _range(query.turn)
+        if PRELUDE < last >= low:
+            raise TurnError(
+                f"a remembered token must come after everything remembered before it (turn {last}), not at turn {low}; "
+                "give the question a later turn, or forget first"
+            )
+        doc = query.tokens.doc
+        return max(last, high if doc.stride(0) == 0 else _last_turn(query.turn, doc))
 
     def _ask(self, query: Query, record: Record | None, remember: bool) -> Answer:
         tower = self.network.towers[query.stage]
@@ -148,20 +185,37 @@ class Session:
             turn, lane = torch.cat([torch.full_like(before, PRELUDE), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
             known = torch.cat([torch.ones_like(before, dtype=torch.bool), known], 1)
         pattern, mask = self._visibility(query, turn, lane, doc, record, prefix)
-        env = Env(coord=coord, kind=kind, turn=turn, lane=lane, doc=doc, known=known, modulation=self.network.modulation(query, self.context, front),
-                  context=self.context, record=record, remember=remember, progress=query.progress, pattern=pattern, mask=mask, prefix=front, wanted=self.taps)
+        env = Env(
+            coord=coord,
+            kind=kind,
+            turn=turn,
+            lane=lane,
+            doc=doc,
+            known=known,
+            modulation=self.network.modulation(query, self.context, front),
+            context=self.context,
+            record=record,
+            remember=remember,
+            progress=query.progress,
+            pattern=pattern,
+            mask=mask,
+            prefix=front,
+            wanted=self.taps,
+        )
         h = tower.backbone(x, env)
         if record is not None and remember:
             record.extend(turn, lane, doc)
-        cut = (lambda y: y[:, front:]) if front else (lambda y: y)
-        return Answer(tower.head(cut(h)), {k: cut(v) for k, v in env.taps.items()}, env.dues)
+        if not front:
+            return Answer(tower.head(h), env.taps, env.dues)
+        return Answer(tower.head(h[:, front:]), {k: v[:, front:] for k, v in env.taps.items()}, env.dues)
 
     def _visibility(self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None) -> tuple[str, Tensor | None]:
         """The kernel's pattern and mask: a promise where it holds, else the dense rule."""
         used = 0 if record is None else record.used
         intact = record is None or record.intact
-        plain = prefix is None or (bool((prefix.doc >= 0).all()) and (
-            prefix.doc.shape[1] == 1 if query.pattern == "causal" else bool((one_row(query.turn) == PRELUDE).all())))
+        plain = prefix is None or (
+            bool((prefix.doc >= 0).all()) and (prefix.doc.shape[1] == 1 if query.pattern == "causal" else bool((one_row(query.turn) == PRELUDE).all()))
+        )
         if intact and plain:
             if query.pattern == "full" or (query.pattern == "causal" and query.tokens.length == 1 and prefix is None):
                 return "full", None
@@ -181,10 +235,24 @@ class Session:
         modulation = self.context.modulate[:, None] if self.context.modulate is not None else None
         if alone is not None and self.network.time is not None:
             modulation = self.network.time(alone) + (0 if modulation is None else modulation)
-        env = Env(coord=query.tokens.coord.new_zeros(rows, length, query.tokens.coord.shape[2]), kind=zero, turn=turn, lane=zero, doc=prefix.doc,
-                  known=torch.ones_like(zero, dtype=torch.bool), modulation=modulation, context=self.context, record=record, remember=True,
-                  progress=query.progress, pattern="full" if whole else "any", mask=mask, prefix=length, wanted=frozenset())
-        with torch.no_grad():                           # what is remembered is not differentiated through
+        env = Env(
+            coord=query.tokens.coord.new_zeros(rows, length, query.tokens.coord.shape[2]),
+            kind=zero,
+            turn=turn,
+            lane=zero,
+            doc=prefix.doc,
+            known=torch.ones_like(zero, dtype=torch.bool),
+            modulation=modulation,
+            context=self.context,
+            record=record,
+            remember=True,
+            progress=query.progress,
+            pattern="full" if whole else "any",
+            mask=mask,
+            prefix=length,
+            wanted=frozenset(),
+        )
+        with torch.no_grad():  # what is remembered is not differentiated through
             tower.backbone(prefix.tokens, env)
         record.extend(turn, zero, prefix.doc)
         record.prefixed = True
@@ -202,6 +270,7 @@ class Session:
             record.intact = record.intact and not bool(gone[:, :kept].any())
             record.chunks = [(turns[:, :kept], lanes[:, :kept], docs)] if kept else []
             record.used = kept
+            record.last = _last_turn(turns[:, :kept], docs) if kept else PRELUDE
             record.prefixed = record.prefixed and kept > 0
         for stage, past in list(self.recalled.items()):
             gone = past.turn >= turn[:, None]
@@ -213,10 +282,24 @@ class Session:
         other = Session(self.network, self.context.rows(rows), self.policy, self.taps)
         for stage, record in self.records.items():
             pick = lambda x: y if (y := one_row(x)).shape[0] == 1 else x[rows]  # noqa: E731
-            other.records[stage] = Record(record.used, record.intact, record.prefixed, {k: v.rows(rows) for k, v in record.blocks.items()},
-                                          [tuple(pick(x) for x in chunk) for chunk in record.chunks])  # type: ignore[misc]
+            other.records[stage] = Record(
+                record.used,
+                record.intact,
+                record.prefixed,
+                {k: v.rows(rows) for k, v in record.blocks.items()},
+                [tuple(pick(x) for x in chunk) for chunk in record.chunks],  # type: ignore[misc]
+                record.last,
+            )
         for stage, past in self.recalled.items():
             pick = lambda x: None if x is None else x[rows]  # noqa: E731
-            other.recalled[stage] = replace(past, tokens=past.tokens.rows(rows), known=pick(past.known), turn=pick(past.turn), lane=pick(past.lane),
-                                            time=pick(past.time), aim=pick(past.aim), progress=pick(past.progress))
+            other.recalled[stage] = replace(
+                past,
+                tokens=past.tokens.rows(rows),
+                known=pick(past.known),
+                turn=pick(past.turn),
+                lane=pick(past.lane),
+                time=pick(past.time),
+                aim=pick(past.aim),
+                progress=pick(past.progress),
+            )
         return other

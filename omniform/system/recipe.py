@@ -1,4 +1,5 @@
 """A system as data: five parts, sizes, sources and the published numbers that the build must reproduce."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -95,15 +96,31 @@ class Recipe:
         """What a saved system needs to be built again."""
         kept = {n: to_json(getattr(self, n)) for n in PARTS if getattr(self, n) is not None}
         sources = [{f.name: getattr(s, f.name) for f in fields(s)} for s in self.source]
-        return {"name": self.name, "title": self.title, "family": self.family, "modality": self.modality, "source": sources, "shape": list(self.shape),
-                "ungraded": dict(self.ungraded), **kept}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "family": self.family,
+            "modality": self.modality,
+            "source": sources,
+            "shape": list(self.shape),
+            "ungraded": dict(self.ungraded),
+            **kept,
+        }
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Recipe:
         """The inverse (sizes and facts stay with the published recipe)."""
         parts = {n: from_json(saved[n]) for n in PARTS if n in saved}
-        return Recipe(name=str(saved["name"]), title=str(saved["title"]), family=str(saved["family"]), modality=str(saved["modality"]),
-                      source=tuple(Source(**s) for s in saved["source"]), shape=tuple(saved["shape"]), ungraded=dict(saved.get("ungraded", {})), **parts)
+        return Recipe(
+            name=str(saved["name"]),
+            title=str(saved["title"]),
+            family=str(saved["family"]),
+            modality=str(saved["modality"]),
+            source=tuple(Source(**s) for s in saved["source"]),
+            shape=tuple(saved["shape"]),
+            ungraded=dict(saved.get("ungraded", {})),
+            **parts,
+        )
 
     def against(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
         """Path -> (here, there), wherever the two differ."""

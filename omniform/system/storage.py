@@ -1,4 +1,5 @@
 """Folders that are written whole or not at all and read with suspicion: safetensors, JSON, text and a manifest."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +17,7 @@ from omniform.core.errors import CheckpointError, nearest
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")       # one plain name: nothing that could lead out of the folder
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one plain name: nothing that could lead out of the folder
 _CHUNK = 1 << 20
 
 
@@ -33,7 +34,7 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
     partial = _beside(path, "partial")
     try:
         for stale in (*_siblings(path, "partial"), *(_siblings(path, "old") if path.exists() else ())):
-            shutil.rmtree(stale)    # of earlier crashes; but an `old` that stands in for a missing folder is kept
+            shutil.rmtree(stale)  # of earlier crashes; but an `old` that stands in for a missing folder is kept
         partial.mkdir(parents=True)
         manifest = {}
         for name, value in files.items():
@@ -46,7 +47,7 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
     except OSError as error:
         raise _refused(path, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)      # gone already if all went well
+        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
 
 
 def read_folder(path: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def write_file(path: str | os.PathLike[str], content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f"{_escaped(path.name)}.partial-*"):
-            stale.unlink()                              # of an earlier crash
+            stale.unlink()  # of an earlier crash
         _write(partial, content.encode() if isinstance(content, str) else content)
         os.replace(partial, path)
         _sync_folder(path.parent)
@@ -109,11 +110,9 @@ def _replaceable(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise CheckpointError(f"{path} is a file where a folder should be written; choose another place or move it "
-                              "away")
+        raise CheckpointError(f"{path} is a file where a folder should be written; choose another place or move it away")
     if any(path.iterdir()) and not (path / MANIFEST).is_file():
-        raise CheckpointError(f"{path} holds files that omniform did not write and will not replace; choose another "
-                              "place or an empty folder")
+        raise CheckpointError(f"{path} holds files that omniform did not write and will not replace; choose another place or an empty folder")
 
 
 def _swap_in(partial: Path, path: Path) -> None:
@@ -160,8 +159,7 @@ def _to_bytes(name: str, value: Any) -> bytes:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{name} holds numbers, strings, lists and mappings only: {error}") from error
     if not isinstance(value, str):
-        raise CheckpointError(f"{name} is a text file and was given a {type(value).__name__}; end its name in .json "
-                              "or .safetensors")
+        raise CheckpointError(f"{name} is a text file and was given a {type(value).__name__}; end its name in .json or .safetensors")
     return value.encode()
 
 
@@ -188,8 +186,7 @@ def _json(value: Any) -> bytes:
 def _refused(path: Path, error: OSError) -> CheckpointError:
     """A system's refusal as one line."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CheckpointError(f"the disk is full: {path} was not written and what was there before is untouched; "
-                               "free some space and go on")
+        return CheckpointError(f"the disk is full: {path} was not written and what was there before is untouched; free some space and go on")
     return CheckpointError(f"cannot write {path}: {error.strerror or error}; choose a place that can be written")
 
 
@@ -198,8 +195,7 @@ def _refused(path: Path, error: OSError) -> CheckpointError:
 
 def _plain(name: str, folder: Path) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == MANIFEST:
-        raise CheckpointError(f"{folder}: {name!r} is no name for a file here; use letters, digits, dots and dashes "
-                              "only")
+        raise CheckpointError(f"{folder}: {name!r} is no name for a file here; use letters, digits, dots and dashes only")
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -208,16 +204,13 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
         raise CheckpointError(f"{folder} is not a folder; write the path of a folder that omniform saved")
     place = folder / MANIFEST
     if not place.is_file():
-        raise CheckpointError(f"{folder} has no {MANIFEST}, so omniform did not write it; write the path of a folder "
-                              "that it saved")
+        raise CheckpointError(f"{folder} has no {MANIFEST}, so omniform did not write it; write the path of a folder that it saved")
     manifest = _parsed_json(place)
     ours = isinstance(manifest, dict) and manifest.get("writer") == "omniform"
     if not ours or not isinstance(manifest.get("files"), dict):
-        raise CheckpointError(f"{place} is not a manifest of omniform (altered, or another program's); take a copy or "
-                              "the checkpoint before")
+        raise CheckpointError(f"{place} is not a manifest of omniform (altered, or another program's); take a copy or the checkpoint before")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{place} says format {manifest.get('format')!r} and this version reads {FORMAT}; "
-                              "install the omniform that wrote it")
+        raise CheckpointError(f"{place} says format {manifest.get('format')!r} and this version reads {FORMAT}; install the omniform that wrote it")
     files = manifest["files"]
     for name, entry in files.items():
         _plain(name, folder)
@@ -235,18 +228,15 @@ def _checked(file: Path, entry: Mapping[str, Any]) -> Any:
         size = file.stat().st_size
         if size != entry["bytes"]:
             kind = "cut short" if size < entry["bytes"] else "too long"
-            raise CheckpointError(f"{file} is {kind} ({size} bytes of {entry['bytes']}); take a copy or the "
-                                  "checkpoint before")
+            raise CheckpointError(f"{file} is {kind} ({size} bytes of {entry['bytes']}); take a copy or the checkpoint before")
         sha = hashlib.sha256()
         with open(file, "rb") as stream:
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)
     except OSError as error:
-        raise CheckpointError(f"cannot read {file}: {error.strerror or error}; "
-                              "check the disk and the permissions") from error
+        raise CheckpointError(f"cannot read {file}: {error.strerror or error}; check the disk and the permissions") from error
     if sha.hexdigest() != entry["sha256"]:
-        raise CheckpointError(f"{file} is altered (its sha256 is not the manifest's); take a copy or the checkpoint "
-                              "before")
+        raise CheckpointError(f"{file} is altered (its sha256 is not the manifest's); take a copy or the checkpoint before")
     return _parsed(file)
 
 
@@ -260,8 +250,7 @@ def _parsed(file: Path) -> Any:
         try:
             return safetensors.torch.load_file(file)
         except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{file} is not a safetensors file: {str(error).splitlines()[0]}; take a copy or "
-                                  "the checkpoint before") from error
+            raise CheckpointError(f"{file} is not a safetensors file: {str(error).splitlines()[0]}; take a copy or the checkpoint before") from error
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -272,5 +261,4 @@ def _parsed_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is not JSON ({str(error).splitlines()[0]}); take a copy or the checkpoint "
-                              "before") from error
+        raise CheckpointError(f"{file} is not JSON ({str(error).splitlines()[0]}); take a copy or the checkpoint before") from error

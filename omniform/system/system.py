@@ -1,4 +1,5 @@
 """A system: codec, conditioning, network, process and guidance, under the few verbs that a user needs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -95,8 +96,15 @@ class System(nn.Module):
         finally:
             self.train(training)
 
-    def net(self, batch: int, condition: Mapping[str, Any] | None = None, *, scale: float | None = None, memory: MemoryPolicy | None = None,
-            wrap: Callable[[Net], Net] | None = None) -> Net:
+    def net(
+        self,
+        batch: int,
+        condition: Mapping[str, Any] | None = None,
+        *,
+        scale: float | None = None,
+        memory: MemoryPolicy | None = None,
+        wrap: Callable[[Net], Net] | None = None,
+    ) -> Net:
         """A conversation for generation: one session a term of guidance. scale None: the recipe's. wrap: put around each session (Counted)."""
         condition = condition or {}
         guidance = self.guidance
@@ -112,13 +120,27 @@ class System(nn.Module):
         return nets[0] if len(nets) == 1 else Guided(nets, terms)
 
     @torch.no_grad()
-    def generate(self, num: int = 1, condition: Mapping[str, Any] | None = None, *, seed: int = 0, rows: Sequence[int] | None = None, scale: float | None = None,
-                 sampling: Sampling | None = None, steps: int | None = None, given: tuple[Any, Tensor] | None = None, length: int | None = None,
-                 memory: MemoryPolicy | None = None, watch: Callable[[State], None] | None = None, decode: bool = True,
-                 wrap: Callable[[Net], Net] | None = None) -> Any:
+    def generate(
+        self,
+        num: int = 1,
+        condition: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        rows: Sequence[int] | None = None,
+        scale: float | None = None,
+        sampling: Sampling | None = None,
+        steps: int | None = None,
+        given: tuple[Any, Tensor] | None = None,
+        length: int | None = None,
+        memory: MemoryPolicy | None = None,
+        watch: Callable[[State], None] | None = None,
+        decode: bool = True,
+        wrap: Callable[[Net], Net] | None = None,
+    ) -> Any:
         """`num` examples (or their tokens, where not decode).
 
-        condition: name -> one value, or one a row. rows: which rows of the seed's stream (row i is the same in every batch). given: (data, keep) with keep (B, L) or (L,)
+        condition: name -> one value, or one a row. rows: which rows of the seed's stream (row i is the same in every batch). given: (data, keep) with keep
+        (B, L) or (L,)
         true where the tokens of the data stay: a prompt, a picture to complete. length: of an open-ended sequence. steps: of processes that have steps.
         """
         if num < 1:
@@ -159,7 +181,8 @@ class System(nn.Module):
         keep = nn.functional.pad(keep & said.real, (0, short))
 
         def laid(new: Tensor | None, old: Tensor | None) -> Tensor | None:
-            return old if new is None or old is None else torch.cat([new, old[:, said.length:]], 1)
+            return old if new is None or old is None else torch.cat([new, old[:, said.length :]], 1)
+
         return replace(blank, ids=laid(said.ids, blank.ids), vec=laid(said.vec, blank.vec)), keep
 
     def cite(self) -> list[str]:

@@ -1,4 +1,5 @@
 """Training: one trainer for every process and codec. Importing this room does not import torch."""
+
 from __future__ import annotations
 
 import importlib

@@ -4,6 +4,7 @@ out/checkpoint/     weights.safetensors (as trained), ema.safetensors (averaged;
                     optimizer-<player>.safetensors and .json, state.json (where the run is), recipe.json (the system)
 out/log.csv         one number a row; out/tensorboard/ the same for TensorBoard
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ from omniform.training.journal import is_log
 from omniform.training.optimizers import Player
 from omniform.training.plan import Training
 
-
 BESIDE = frozenset({"run.json", "codec"})
 """What `omniform train` puts into a run's folder before the run begins: what was asked for, and the run of its codec."""
 
@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     step: int = 0
     seconds: float = 0.0
     losses: tuple[tuple[int, float], ...] = ()
-    recent: Mapping[str, Sequence[float]] = MappingProxyType({})    # the numbers of the steps since the log's last row
+    recent: Mapping[str, Sequence[float]] = MappingProxyType({})  # the numbers of the steps since the log's last row
 
 
 def place_of(out: Path) -> Path:
@@ -47,14 +47,12 @@ def claim(out: Path, *, resume: bool) -> None:
         raise BadArgument(f"{out} is a file where a run's folder should be; choose another place")
     begun = find_folder(place_of(out)) is not None or is_log(out / "log.csv")
     if begun and not resume:
-        raise BadArgument(f"{out} holds a run already; write resume=True (--resume) to go on with it, or choose "
-                          "another place")
+        raise BadArgument(f"{out} holds a run already; write resume=True (--resume) to go on with it, or choose another place")
     if not begun and any(".partial-" not in x.name and x.name not in BESIDE for x in out.iterdir()):
         raise BadArgument(f"{out} holds other files and no run; choose a new or an empty folder")
 
 
-def save(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training,
-         progress: Progress, data: Mapping[str, Any]) -> None:
+def save(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training, progress: Progress, data: Mapping[str, Any]) -> None:
     """One checkpoint in the place of the last."""
     files: dict[str, Any] = {"weights.safetensors": system.state_dict()}
     if ema is not None:
@@ -62,11 +60,15 @@ def save(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema |
     for player in players.values():
         files[f"optimizer-{player.name}.safetensors"], files[f"optimizer-{player.name}.json"] = player.state()
     files["state.json"] = {
-        "step": progress.step, "seconds": progress.seconds, "training": training.json(), "data": dict(data),
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "training": training.json(),
+        "data": dict(data),
         "reproducible": not training.timed,
-        "note": "ended by the clock: another run takes other steps" if training.timed else
-                "a function of the seed, to the bit on one CPU process",
-        "losses": [list(pair) for pair in progress.losses], "recent": dict(progress.recent)}
+        "note": "ended by the clock: another run takes other steps" if training.timed else "a function of the seed, to the bit on one CPU process",
+        "losses": [list(pair) for pair in progress.losses],
+        "recent": dict(progress.recent),
+    }
     files["recipe.json"] = system.recipe_json()
     write_folder(place_of(out), files)
 
@@ -77,8 +79,7 @@ def plan_of(out: Path) -> tuple[Training, str]:
     return earlier, str(data.get("name"))
 
 
-def restore(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training,
-            data: Mapping[str, Any]) -> Progress | None:
+def restore(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training, data: Mapping[str, Any]) -> Progress | None:
     """System, optimizers and average as the last checkpoint left them; None if there is none yet."""
     place = place_of(out)
     if find_folder(place) is None:
@@ -87,20 +88,17 @@ def restore(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Em
     earlier, progress, earlier_data = _stated(place, files)
     _same_run(place, training, earlier, progress.step, data, earlier_data)
     _same_system(place, system, files.get("recipe.json"))
-    needed = ["weights.safetensors", *(["ema.safetensors"] if ema else []),
-              *(f"optimizer-{p}.{s}" for p in players for s in ("safetensors", "json"))]
+    needed = ["weights.safetensors", *(["ema.safetensors"] if ema else []), *(f"optimizer-{p}.{s}" for p in players for s in ("safetensors", "json"))]
     for name in needed:
         if name not in files:
-            raise CheckpointError(f"{place} lacks {name}, which this run needs; go on with the version of omniform "
-                                  "that wrote it")
+            raise CheckpointError(f"{place} lacks {name}, which this run needs; go on with the version of omniform that wrote it")
     try:
         system.load_state_dict(files["weights.safetensors"])
         if ema is not None:
             ema.load(system, files["ema.safetensors"])
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"the weights in {place} do not fit this system ({reason}); "
-                              "build the system of that run") from error
+        raise CheckpointError(f"the weights in {place} do not fit this system ({reason}); build the system of that run") from error
     for player in players.values():
         player.load(files[f"optimizer-{player.name}.safetensors"], files[f"optimizer-{player.name}.json"])
     return progress
@@ -115,28 +113,28 @@ def _stated(place: Path, files: Mapping[str, Any]) -> tuple[Training, Progress, 
         progress = Progress(int(state["step"]), float(state["seconds"]), losses, recent)
         return Training(**state["training"]), progress, dict(state["data"])
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{place} is no checkpoint of a run that this version can go on with; "
-                              "go on with the version that wrote it") from error
+        raise CheckpointError(f"{place} is no checkpoint of a run that this version can go on with; go on with the version that wrote it") from error
 
 
-def _same_run(place: Path, training: Training, earlier: Training, step: int, data: Mapping[str, Any],
-              earlier_data: Any) -> None:
+def _same_run(place: Path, training: Training, earlier: Training, step: int, data: Mapping[str, Any], earlier_data: Any) -> None:
     """The knobs and the data may not have changed, or the end would be another than that of an uninterrupted run."""
     changed = training.changes(earlier, step)
     if changed:
         mine, theirs = training.json(), earlier.json()
         said = ", ".join(f"{n}={mine[n]!r} (the run has {theirs[n]!r})" for n in changed)
-        raise BadArgument(f"cannot go on with {place.parent} under other settings: {said}; use the run's, or start a "
-                          "new run elsewhere")
+        raise BadArgument(f"cannot go on with {place.parent} under other settings: {said}; use the run's, or start a new run elsewhere")
     if dict(data) != earlier_data:
-        raise BadArgument(f"cannot go on with {place.parent} on other data: {dict(data)} (the run has "
-                          f"{earlier_data}); use the run's, or start a new run elsewhere")
+        raise BadArgument(
+            f"cannot go on with {place.parent} on other data: {dict(data)} (the run has {earlier_data}); use the run's, or start a new run elsewhere"
+        )
 
 
 def _same_system(place: Path, system: nn.Module, earlier: Any) -> None:
     changed = differences(system.recipe_json(), earlier)
     if changed:
         path, (mine, theirs) = next(iter(changed.items()))
-        raise BadArgument(f"cannot go on with {place.parent} with another system: {path or 'its recipe'} is {mine!r} "
-                          f"(the run has {theirs!r}); "
-                          "build the run's, or start a new run elsewhere")
+        raise BadArgument(
+            f"cannot go on with {place.parent} with another system: {path or 'its recipe'} is {mine!r} "
+            f"(the run has {theirs!r}); "
+            "build the run's, or start a new run elsewhere"
+        )

@@ -1,4 +1,5 @@
 """The running average of the weights, which samples better than the weights themselves."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

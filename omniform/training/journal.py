@@ -1,4 +1,5 @@
 """What a run tells while it goes: a CSV file, TensorBoard events and a progress bar."""
+
 from __future__ import annotations
 
 import logging
@@ -13,7 +14,7 @@ from omniform.system.storage import write_file
 
 log = logging.getLogger("omniform.training")
 _HEADER = "step,seconds,name,value"
-_PATIENCE = 2.0     # seconds before a bar is shown
+_PATIENCE = 2.0  # seconds before a bar is shown
 
 
 def is_log(path: Path) -> bool:
@@ -34,7 +35,7 @@ class Journal:
 
     def __init__(self, out: Path, step: int):
         write_file(out / "log.csv", "".join(f"{row}\n" for row in [_HEADER, *_kept(out / "log.csv", step)]))
-        self._csv = open(out / "log.csv", "a", encoding="utf-8")    # noqa: SIM115  closed by close()
+        self._csv = open(out / "log.csv", "a", encoding="utf-8")  # noqa: SIM115  closed by close()
         self._events = _events(out / "tensorboard", step)
 
     def write(self, step: int, seconds: float, numbers: Mapping[str, float]) -> None:
@@ -55,7 +56,7 @@ def _kept(path: Path, step: int) -> list[str]:
     """The whole rows of a log up to a step."""
     if step == 0 or not is_log(path):
         return []
-    rows = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]   # behind the last break: cut off
+    rows = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]  # behind the last break: cut off
     return [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
 
 
@@ -64,8 +65,7 @@ def _events(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.warning("tensorboard is not installed, so there will be no events; pip install tensorboard "
-                    "(log.csv has the same numbers)")
+        log.warning("tensorboard is not installed, so there will be no events; pip install tensorboard (log.csv has the same numbers)")
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
@@ -82,8 +82,15 @@ class Bar:
 
         self._done, self._step, self._since = done, None, time.monotonic()
         quiet = not (sys.stderr.isatty() if shown is None else shown)
-        self._bar = tqdm(total=total, initial=done, delay=_PATIENCE, disable=quiet, file=sys.stderr, dynamic_ncols=True,
-                         bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}")
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            delay=_PATIENCE,
+            disable=quiet,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        )
         self.shown = not quiet
 
     def show(self, step: int, done: float, loss: float) -> None:

@@ -1,4 +1,5 @@
 """How long and how fast to learn: the knobs of a run as plain data, the learning rate as a pure function of them."""
+
 from __future__ import annotations
 
 import math
@@ -10,7 +11,7 @@ from omniform.core.errors import BadArgument
 
 Shape = Literal["constant", "cosine"]
 Precision = Literal["fp32", "bf16"]
-_RISE = 0.1     # ours: warm-up never takes more than this share of a run, so that a short one learns at all
+_RISE = 0.1  # ours: warm-up never takes more than this share of a run, so that a short one learns at all
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Training:
     lr: float = 1e-3
     warmup: int = 100
     shape: Shape = "cosine"
-    betas: tuple[float, float] = (0.9, 0.95)    # GPT-3 (arXiv:2005.14165, appendix B)
-    weight_decay: float = 0.01                  # AdamW's default in torch
+    betas: tuple[float, float] = (0.9, 0.95)  # GPT-3 (arXiv:2005.14165, appendix B)
+    weight_decay: float = 0.01  # AdamW's default in torch
     clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.999
@@ -86,16 +87,17 @@ class Training:
         changed = [n for n in mine if n not in _HARMLESS and mine[n] != theirs[n]]
         if self.timed != earlier.timed:
             return [*changed, "steps"]
-        if not self.timed and self.steps != earlier.steps and (step > self.steps or any(
-                self.factor(s, s / self.steps) != earlier.factor(s, s / earlier.steps) for s in range(step))):
+        if (
+            not self.timed
+            and self.steps != earlier.steps
+            and (step > self.steps or any(self.factor(s, s / self.steps) != earlier.factor(s, s / earlier.steps) for s in range(step)))
+        ):
             changed.append("steps")
         return changed
 
 
-_WHOLE = {"batch": 1, "steps": 1, "warmup": 0, "accumulate": 1, "seed": 0,
-          "checkpoint_every": 0, "validate_every": 0, "log_every": 1}
-_REAL = {"seconds": (0.0, math.inf), "lr": (0.0, math.inf), "weight_decay": (0.0, math.inf), "clip": (0.0, math.inf),
-         "ema": (0.0, 1.0)}
+_WHOLE = {"batch": 1, "steps": 1, "warmup": 0, "accumulate": 1, "seed": 0, "checkpoint_every": 0, "validate_every": 0, "log_every": 1}
+_REAL = {"seconds": (0.0, math.inf), "lr": (0.0, math.inf), "weight_decay": (0.0, math.inf), "clip": (0.0, math.inf), "ema": (0.0, 1.0)}
 _HARMLESS = frozenset({"steps", "seconds", "checkpoint_every", "validate_every", "log_every"})  # steps: see changes
 
 

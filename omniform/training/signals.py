@@ -1,4 +1,5 @@
 """Asking a run to stop: Ctrl-C and SIGTERM end it after the step with a checkpoint; a second time ends it at once."""
+
 from __future__ import annotations
 
 import signal

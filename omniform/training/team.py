@@ -5,6 +5,7 @@ Of accelerate this takes what knows about devices and processes (PartialState, r
 precision for the life of the program. Gradients are summed here, once a step: exact by the summed counts, whatever each
 process saw.
 """
+
 from __future__ import annotations
 
 import os
@@ -24,11 +25,10 @@ class Team:
     """Who we are among how many, and what we compute on."""
 
     def __init__(self) -> None:
-        self._state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))   # as accelerate reads it
+        self._state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))  # as accelerate reads it
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         if launched > 1 and self._state.num_processes == 1:
-            raise TrainingError(f"{launched} processes were launched and each finds itself alone; on a machine "
-                                "without GPUs set ACCELERATE_USE_CPU=true")
+            raise TrainingError(f"{launched} processes were launched and each finds itself alone; on a machine without GPUs set ACCELERATE_USE_CPU=true")
         self.device: torch.device = self._state.device
         self.size: int = self._state.num_processes
         self.rank: int = self._state.process_index

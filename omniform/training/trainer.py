@@ -1,4 +1,5 @@
 """The one trainer: any system or codec that says what a batch costs each player."""
+
 from __future__ import annotations
 
 import contextlib
@@ -28,7 +29,7 @@ from omniform.training.signals import Stop
 from omniform.training.team import Team
 
 __all__ = ["Run", "Trainable", "Training", "train"]
-_HELD_OUT = 8       # ours: batches of a validation
+_HELD_OUT = 8  # ours: batches of a validation
 
 
 class Trainable(Protocol):
@@ -57,9 +58,16 @@ class Run:
     stopped: Literal["done", "interrupted", "time"]
 
 
-def train(system: Trainable, dataset: Dataset, training: Training, *, out: Path | str | None = None,
-          resume: bool = False, on_step: Callable[[int, Tensor], None] | None = None,
-          progress: bool | None = None) -> Run:
+def train(
+    system: Trainable,
+    dataset: Dataset,
+    training: Training,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    on_step: Callable[[int, Tensor], None] | None = None,
+    progress: bool | None = None,
+) -> Run:
     """Train a system on a data set, and leave a run in the folder `out`.
 
     The end is a function of the seed and the arguments, to the bit on one CPU process (unless the clock decides it),
@@ -72,7 +80,7 @@ def train(system: Trainable, dataset: Dataset, training: Training, *, out: Path 
     team = Team()
     if out is not None:
         checkpoints.claim(out, resume=resume)
-    team.wait()         # nobody writes before everybody has looked
+    team.wait()  # nobody writes before everybody has looked
     trainer = _Trainer(system, dataset, training, out, team)
     try:
         trainer.begin(resume=resume, shown=progress)
@@ -90,7 +98,7 @@ class _Pending:
     """Numbers of a step that are still on the device: reading them would make the device wait."""
 
     step: int
-    labels: list[tuple[str, str]]       # (player, "count" or the name of a part or "gradient")
+    labels: list[tuple[str, str]]  # (player, "count" or the name of a part or "gradient")
     numbers: Tensor
 
 
@@ -110,8 +118,7 @@ class _Trainer:
     def __init__(self, system: Any, dataset: Dataset, training: Training, out: Path | None, team: Team):
         self.system, self.dataset, self.training, self.out, self.team = system, dataset, training, out, team
         if training.batch < team.size:
-            raise BadArgument(f"a batch of {training.batch} cannot be shared by {team.size} processes; write "
-                              f"batch={team.size} or more")
+            raise BadArgument(f"a batch of {training.batch} cannot be shared by {team.size} processes; write batch={team.size} or more")
         system.to(team.device)
         team.agree([*system.parameters(), *system.buffers()])
         self.players = players_of(system, training)
@@ -224,7 +231,7 @@ class _Trainer:
             numbers += [s.count, *(self.team.summed(x) / s.count for x in s.parts.values()), norms[name]]
         self.pending.append(_Pending(self.step + 1, labels, torch.stack(numbers)))
         if self.team.device.type == "cpu":
-            self._read()            # free on a CPU, and the weights stay good; elsewhere when the numbers are needed
+            self._read()  # free on a CPU, and the weights stay good; elsewhere when the numbers are needed
         factor = training.factor(self.step, share)
         for name, s in sums.items():
             self.players[name].move(s.count, norms[name], training.clip, factor)
@@ -233,8 +240,7 @@ class _Trainer:
         self.step += 1
         self.stop.agree(self.team)
         first = next(iter(sums))
-        main = [x for (player, part), x in zip(labels, numbers, strict=True)
-                if player == first and part not in ("count", "gradient")]
+        main = [x for (player, part), x in zip(labels, numbers, strict=True) if player == first and part not in ("count", "gradient")]
         return sum(main[1:], main[0]), self._share()
 
     def _backward(self) -> dict[str, _Sums]:
@@ -255,9 +261,11 @@ class _Trainer:
         """A micro-batch's losses, each back-propagated into its player's parameters only."""
         names = [x.player for x in losses]
         if not names or len(set(names)) != len(names) or not set(names) <= set(self.players):
-            raise TrainingError(f"a system gives one Losses a player, of the players {', '.join(self.players)}, and "
-                                "this one gave "
-                                f"{', '.join(names) or 'none'}; add the parts of a player under one count")
+            raise TrainingError(
+                f"a system gives one Losses a player, of the players {', '.join(self.players)}, and "
+                "this one gave "
+                f"{', '.join(names) or 'none'}; add the parts of a player under one count"
+            )
         alone = len(self.players) == 1
         for i, x in enumerate(losses):
             total = sum(list(x.parts.values())[1:], next(iter(x.parts.values())))
@@ -283,7 +291,7 @@ class _Trainer:
         for entry in self.pending:
             values = entry.numbers.tolist()
             for (player, what), value in zip(entry.labels, values, strict=True):
-                if value - value != 0:                  # infinite or not a number
+                if value - value != 0:  # infinite or not a number
                     raise TrainingError(self._complaint(entry, player, what, value))
                 if what != "count":
                     self.recent.setdefault(f"{player}/{what}", []).append(value)
@@ -292,14 +300,18 @@ class _Trainer:
     def _complaint(self, entry: _Pending, player: str, what: str, value: float) -> str:
         subject = f"the part {what!r} of the loss" if what != "gradient" else "the gradient"
         if what == "gradient":
-            bad = [name for name, p in self.players[player].parameters.items()
-                   if p.grad is not None and not bool(p.grad.isfinite().all())]
+            bad = [name for name, p in self.players[player].parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
             subject += f" ({bad[0]})" if bad else ""
-        good = "there is no checkpoint yet" if self.saved is None or self.out is None else (
-            f"the last good checkpoint is {checkpoints.place_of(self.out)} (step {self.saved})")
-        return (f"step {entry.step}: {subject} of the player {player!r} is {value}; {good}; "
-                f"start again with a lower lr (now {self.players[player].lr:g}) "
-                f"or a longer warmup (now {self.training.warmup})")
+        good = (
+            "there is no checkpoint yet"
+            if self.saved is None or self.out is None
+            else (f"the last good checkpoint is {checkpoints.place_of(self.out)} (step {self.saved})")
+        )
+        return (
+            f"step {entry.step}: {subject} of the player {player!r} is {value}; {good}; "
+            f"start again with a lower lr (now {self.players[player].lr:g}) "
+            f"or a longer warmup (now {self.training.warmup})"
+        )
 
     def _tell(self) -> None:
         """Means since the last time, into the journal."""

@@ -66,14 +66,10 @@ def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | Codec
         raise
     except (RuntimeError, ArithmeticError, AttributeError, AssertionError, LookupError) as error:
         reason = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-        raise RecipeError(
-            f"{recipe.name} cannot be built so: {reason}; check the changed values and the shape of the data"
-        ) from error
+        raise RecipeError(f"{recipe.name} cannot be built so: {reason}; check the changed values and the shape of the data") from error
 
 
-def _with_codec(
-    recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None
-) -> tuple[Recipe, Codec]:
+def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None) -> tuple[Recipe, Codec]:
     """The recipe around somebody's trained codec, and the codec."""
     owner = source if isinstance(source, CodecSystem | System) else load(source)
     spec, module = owner.recipe.codec, owner.codec
@@ -83,17 +79,14 @@ def _with_codec(
             f"{tuple(dataset.shape)}; "
             "train one on this data (omniform train vq --data ...)"
         )
-    wanted = system_build.assemble(
-        replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)
-    ).codec.space
+    wanted = system_build.assemble(replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)).codec.space
     if isinstance(recipe.codec.args.get("inner"), Spec) and not isinstance(spec.args.get("inner"), Spec):
         spec = fit_patch(recipe.codec, spec, tuple(a.size for a in module.space.axes[-2:]))
         outer: Any = spec.build(shape=module.shape)
         outer.inner, module = module, outer
     if _spoken(module.space) != _spoken(wanted):
         raise CodecError(
-            f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has "
-            f"{_spoken(module.space)}; give another, or none to train a fresh one"
+            f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has {_spoken(module.space)}; give another, or none to train a fresh one"
         )
     module.requires_grad_(False)
     return replace(fit_head(recipe, getattr(module, "channels", None)), codec=spec, shape=tuple(module.shape)), module
@@ -116,9 +109,7 @@ def load(where: str | Path) -> System | CodecSystem:
     if find_folder(folder / "checkpoint") is not None:
         folder = folder / "checkpoint"
     elif (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
-        raise CheckpointError(
-            f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}"
-        )
+        raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
     system = system_build.load(folder)
     if isinstance(system, System):
         system.codec.requires_grad_(False)

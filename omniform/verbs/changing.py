@@ -23,18 +23,11 @@ def changed(recipe: Recipe, changes: Mapping[str, Any] | None) -> Recipe:
 def _check(recipe: Recipe, path: str, value: Any) -> None:
     head, *rest = path.split(".")
     if path in _SPECS and not isinstance(value, Spec) and not (path == "guidance" and value is None):
-        raise BadArgument(
-            f"{path} is a whole part and cannot become {value!r}; change something in it ({path}.NAME=VALUE; "
-            f"omniform show {recipe.name} --json)"
-        )
+        raise BadArgument(f"{path} is a whole part and cannot become {value!r}; change something in it ({path}.NAME=VALUE; omniform show {recipe.name} --json)")
     if path == "shape" and not (isinstance(value, tuple | list) and value and all(_whole(v) and v > 0 for v in value)):
-        raise BadArgument(
-            f"expected shape to be a list of whole numbers above 0, found {value!r}; write for instance [1,28,28]"
-        )
+        raise BadArgument(f"expected shape to be a list of whole numbers above 0, found {value!r}; write for instance [1,28,28]")
     if path in ("training", "conditions") and not isinstance(value, Mapping):
-        raise BadArgument(
-            f"{path} holds several things and cannot become {value!r}; change one of them ({path}.NAME=VALUE)"
-        )
+        raise BadArgument(f"{path} holds several things and cannot become {value!r}; change one of them ({path}.NAME=VALUE)")
     if path == "drop" and not (_number(value) and 0 <= value <= 1):
         raise BadArgument(f"expected drop to be a share from 0 to 1, found {value!r}")
     now = _current(getattr(recipe, head, None), rest)
@@ -45,10 +38,7 @@ def _check(recipe: Recipe, path: str, value: Any) -> None:
     if isinstance(now, bool) and not isinstance(value, bool):
         raise BadArgument(f"expected true or false at {path} (now {str(now).lower()}), found {value!r}")
     if isinstance(now, Spec) and rest and not isinstance(value, Spec | None):
-        raise BadArgument(
-            f"{path} is a part ({now.make.__name__}) and cannot become {value!r}; change something in it "
-            f"({path}.NAME=VALUE)"
-        )
+        raise BadArgument(f"{path} is a part ({now.make.__name__}) and cannot become {value!r}; change something in it ({path}.NAME=VALUE)")
 
 
 def _current(holder: Any, rest: list[str]) -> Any:

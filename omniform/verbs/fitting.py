@@ -56,8 +56,7 @@ def _step(own: int, size: tuple[int, int], name: str, *, finest: int) -> int:
         if isinstance(step, int) and step > 0 and not any(side % step or side // step < LEAST for side in size):
             return step
     raise BadArgument(
-        f"no {name} (of {own}, 4 and 2) divides {size[0]} x {size[1]} and leaves {LEAST} places a side; "
-        "resize the pictures, to 32 x 32 for instance"
+        f"no {name} (of {own}, 4 and 2) divides {size[0]} x {size[1]} and leaves {LEAST} places a side; resize the pictures, to 32 x 32 for instance"
     )
 
 
@@ -96,8 +95,7 @@ def suits(system: System | CodecSystem, dataset: Dataset) -> None:
     recipe, known = system.recipe, ("image", "text", "video")
     if recipe.modality in known and recipe.modality != dataset.modality:
         raise DataError(
-            f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; "
-            "choose other data or another recipe (omniform systems)"
+            f"{recipe.name} is for {recipe.modality} and {dataset.name} holds {dataset.modality}; choose other data or another recipe (omniform systems)"
         )
     if dataset.modality != "text" and tuple(system.codec.shape) != tuple(dataset.shape):
         raise ShapeError(
@@ -116,8 +114,7 @@ def _same_classes(parts: Mapping[str, Any], dataset: Dataset) -> None:
             continue
         if not dataset.classes:
             raise ConditionError(
-                f"this system is told {name!r} and {dataset.name} has no classes; "
-                "sort the pictures into subfolders, one a class, or build it for this data"
+                f"this system is told {name!r} and {dataset.name} has no classes; sort the pictures into subfolders, one a class, or build it for this data"
             )
         if num != len(dataset.classes) or (names and names != tuple(dataset.classes)):
             raise ConditionError(

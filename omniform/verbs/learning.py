@@ -80,9 +80,7 @@ def train(
             return Run(system, out, 0, [], run.seconds, "interrupted")
     elif not plan.steps and _fresh_codec(out):
         plan = shared(plan)[1]
-    if isinstance(system.codec, LearnedCodec) and (
-        plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)
-    ):
+    if isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
     return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress)
 
@@ -94,9 +92,7 @@ def planned(recipe: Any, *, steps: int | None = None, minutes: float | None = No
         if name not in known:
             raise BadArgument(f"a training has no setting {name!r}; {nearest(name, known)}")
     if steps is not None and minutes is not None:
-        raise BadArgument(
-            f"a training ends after steps or after minutes, and was given both ({steps} and {minutes:g}); leave one out"
-        )
+        raise BadArgument(f"a training ends after steps or after minutes, and was given both ({steps} and {minutes:g}); leave one out")
     knobs: dict[str, Any] = {**recipe, **settings}
     if minutes is not None:
         if not isinstance(minutes, int | float) or not minutes > 0:
@@ -113,9 +109,7 @@ def shared(plan: Training) -> tuple[Training, Training]:
     """What a codec that learns first is given, and what is left for the system."""
     both = replace(plan, **CODEC_TRAINING, lrs={}, warmup=100, shape="cosine")
     if plan.timed:
-        return replace(both, seconds=plan.seconds * CODEC_SHARE), replace(
-            plan, seconds=plan.seconds * (1 - CODEC_SHARE)
-        )
+        return replace(both, seconds=plan.seconds * CODEC_SHARE), replace(plan, seconds=plan.seconds * (1 - CODEC_SHARE))
     return replace(both, steps=min(plan.steps, CODEC_STEPS)), plan
 
 
@@ -123,10 +117,7 @@ def _claim(out: Path, resume: bool) -> None:
     """Refuses a place that is not this run's to write in, before anything is computed."""
     checkpoints.claim(out, resume=resume)
     if not resume and _fresh_codec(out):
-        raise BadArgument(
-            f"{out} holds a run already, which trained its codec; write resume=True (--resume) to go on with it, or "
-            "choose another place"
-        )
+        raise BadArgument(f"{out} holds a run already, which trained its codec; write resume=True (--resume) to go on with it, or choose another place")
 
 
 def _fresh_codec(out: Path | None) -> bool:
@@ -137,9 +128,7 @@ def _fresh_codec(out: Path | None) -> bool:
 # ---- the codec ------------------------------------------------------------------------------------------------------
 
 
-def _codec_first(
-    system: System, dataset: Dataset, plan: Training, out: Path | None, resume: bool, progress: bool | None
-) -> Run:
+def _codec_first(system: System, dataset: Dataset, plan: Training, out: Path | None, resume: bool, progress: bool | None) -> Run:
     """The system's codec, trained by itself and frozen."""
     budget = f"{plan.seconds:.0f} s" if plan.timed else f"{plan.steps} steps"
     log.info(
@@ -224,10 +213,7 @@ def _codec_recovered(system: System, out: Path | None) -> bool:
     mine = {name.removeprefix("codec."): x for name, x in weights.items() if name.startswith("codec.")}
     own = system.codec.state_dict()
     if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in own.items()}:
-        raise BadArgument(
-            f"the codec in {out} is another than this system's; build the system of that run, or start a new one "
-            "elsewhere"
-        )
+        raise BadArgument(f"the codec in {out} is another than this system's; build the system of that run, or start a new one elsewhere")
     system.codec.load_state_dict(mine)
     system.codec.requires_grad_(False)
     return True
@@ -256,19 +242,12 @@ class Tokenised(Split):
                 batch = source.batch(rows)
                 data = batch.data.to(device) if isinstance(batch.data, Tensor) else batch.data
                 tokens = codec.encode(data, rng=Rng.seeded(seed, rows, device=device).split("tokens"))
-                pieces.append(
-                    (_kept(tokens.ids), _kept(tokens.vec), None if tokens.doc.stride(0) == 0 else tokens.doc.cpu())
-                )
+                pieces.append((_kept(tokens.ids), _kept(tokens.vec), None if tokens.doc.stride(0) == 0 else tokens.doc.cpu()))
                 for name, value in batch.condition.items():
                     said.setdefault(name, []).append(value)
                 bar.add(len(rows))
-        self._ids, self._vec, self._doc = (
-            None if any(x is None for x in xs) else torch.cat(xs) for xs in zip(*pieces, strict=True)
-        )
-        self._said = {
-            name: torch.cat(parts) if isinstance(parts[0], Tensor) else [x for part in parts for x in part]
-            for name, parts in said.items()
-        }
+        self._ids, self._vec, self._doc = (None if any(x is None for x in xs) else torch.cat(xs) for xs in zip(*pieces, strict=True))
+        self._said = {name: torch.cat(parts) if isinstance(parts[0], Tensor) else [x for part in parts for x in part] for name, parts in said.items()}
 
     def __len__(self) -> int:
         return self._num
@@ -285,10 +264,7 @@ class Tokenised(Split):
         )
         return Batch(
             tokens,
-            {
-                name: x[index] if isinstance(x, Tensor) else [x[i] for i in index.tolist()]
-                for name, x in self._said.items()
-            },
+            {name: x[index] if isinstance(x, Tensor) else [x[i] for i in index.tolist()] for name, x in self._said.items()},
         )
 
 

@@ -32,10 +32,7 @@ def _system(system: System | CodecSystem | str | Path) -> System:
     """A system that generates; or the one in a folder."""
     found = load(system) if isinstance(system, str | Path) else system
     if not isinstance(found, System):
-        raise BadArgument(
-            f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train "
-            "NAME --codec ...)"
-        )
+        raise BadArgument(f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec ...)")
     return found
 
 
@@ -138,10 +135,7 @@ def evaluate(
     system = _system(found)
     suits(system, dataset)
     if dataset.modality != "image":
-        raise DataError(
-            f"samples of {dataset.modality} have no features to be compared in; omniform score measures their "
-            "likelihood"
-        )
+        raise DataError(f"samples of {dataset.modality} have no features to be compared in; omniform score measures their likelihood")
     if num < 4:
         raise BadArgument(f"expected 4 pictures or more to compare, found {num}")
     classifier = classifier or judge(dataset, progress=progress)
@@ -161,9 +155,7 @@ def evaluate(
     )
     seconds = time.monotonic() - began
     labels, kept = told.get("label"), ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions")
-    floor, ceiling = features.floor_and_ceiling(
-        classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed
-    )
+    floor, ceiling = features.floor_and_ceiling(classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed)
     measured = features.evaluate_images(classifier, real.data, fake, labels)
     return {
         "recipe": system.recipe.name,
@@ -208,9 +200,7 @@ def generated(
     return torch.cat(pieces) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
 
 
-def judge(
-    data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None
-) -> Classifier:
+def judge(data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None) -> Classifier:
     """The classifier of a data set's labels: the one that ships (for the glyphs), else trained once and kept in the cache.
 
     Where there are no labels: fixed random features.
@@ -220,18 +210,14 @@ def judge(
         return features.random_features(dataset.shape, seed=seed)
     steps = steps or JUDGE_STEPS
     first = dataset.train.batch(range(min(64, len(dataset.train)))).data
-    told = repr(
-        (dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)
-    ).encode()
+    told = repr((dataset.name, dataset.shape, dataset.classes, len(dataset.train), len(dataset.test), steps, seed)).encode()
     name = hashlib.sha256(told + first.numpy().tobytes()).hexdigest()[:16]
     place = cache_dir() / "judges" / name
     for kept in (SHIPPED / "judges" / name, place):
         if (kept / features.CARD).is_file():
             return features.load(kept)
     with Bar(1.0, "training the classifier that judges", progress) as bar:
-        classifier = features.train_classifier(
-            dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share)
-        )
+        classifier = features.train_classifier(dataset, steps=steps, seed=seed, on_progress=lambda share, _: bar.to(share))
     features.save(classifier, place)
     return classifier
 

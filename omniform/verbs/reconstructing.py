@@ -18,9 +18,7 @@ _AT_ONCE = 256
 
 
 @torch.no_grad()
-def reconstructed(
-    owner: CodecSystem | System, dataset: Dataset, classifier: Classifier, num: int = 1000, *, seed: int = 0
-) -> dict[str, Any]:
+def reconstructed(owner: CodecSystem | System, dataset: Dataset, classifier: Classifier, num: int = 1000, *, seed: int = 0) -> dict[str, Any]:
     """Held-out pictures against what their tokens decode to.
 
     "absolute" and "psnr" (dB, of the range 2) are pixel errors; "rfid" is the Frechet distance between the two sets in the classifier's features (not the

@@ -130,7 +130,7 @@ def test_a_flow_learns_the_exact_velocity_and_score_of_a_gaussian_mixture():
     block = Spec(PreNorm, {"mixer": Spec(Mlp), "mlp": Spec(Mlp), "modulate": "zero"})
     net = Network(48, PLANE, Spec(Embed, {"hidden": False}), Spec(Stack, {"depth": 2, "block": block, "final": "adaln"}), Spec(PointHead), time=Spec(TimeEmbedding))
     process = Flow(Spec(Linear), Spec(Heun), space=PLANE, steps=20)
-    trained(net, process, lambda step: replace(PLANE.blank(512), vec=mixture(256, g)[:, None]), 1200, lr=3e-3)
+    trained(net, process, lambda step: replace(PLANE.blank(256), vec=mixture(256, g)[:, None]), 1200, lr=3e-3)
     x, e = mixture(4000, g), torch.randn(4000, 2, generator=g)
     t = torch.rand(4000, generator=g) * 0.9 + 0.05
     z = t[:, None] * x + (1 - t[:, None]) * e

@@ -1,4 +1,5 @@
 """Multi-head attention under the turn rule, and cross-attention to conditions."""
+
 from __future__ import annotations
 
 import torch
@@ -29,8 +30,17 @@ class Attention(Block):
     slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation).
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None, biases: str = "qkvo",
-                 qk_norm: QkNorm = "none", slopes: bool = False, streams: int = 1):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int | None = None,
+        head_width: int | None = None,
+        biases: str = "qkvo",
+        qk_norm: QkNorm = "none",
+        slopes: bool = False,
+        streams: int = 1,
+    ):
         super().__init__()
         self.heads = heads
         self.kv_heads, self.head_width = _heads(width, heads, kv_heads, head_width)
@@ -41,8 +51,8 @@ class Attention(Block):
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
         self.out = Streams(streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases))
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams)
-        self.name = ""                      # set by the network: where this block keeps its memory
-        self.plain = False                  # set by the network for processes that differentiate twice
+        self.name = ""  # set by the network: where this block keeps its memory
+        self.plain = False  # set by the network for processes that differentiate twice
         if slopes:
             self.register_buffer("slopes", torch.tensor([2 ** (-8 * (i + 1) / heads) for i in range(heads)]), persistent=False)
         else:
@@ -52,7 +62,7 @@ class Attention(Block):
         parts = y.split_with_sizes(self.sizes, -1)
         if self.some_bias is not None:
             parts = [p + self.some_bias[b].to(p.dtype) if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
-        rows, length = y.shape[:2]
+        rows, length, _ = y.shape
         return [p.view(rows, length, -1, self.head_width).transpose(1, 2) for p in parts]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
@@ -65,11 +75,11 @@ class Attention(Block):
         if env.record is not None and (env.remember or env.record.used):
             past = env.record.blocks
             used = env.record.used
-            kept = past.setdefault(self.name, KV(0))
+            kept = past.get(self.name) or past.setdefault(self.name, KV(0))
             if not (torch.is_grad_enabled() and k.requires_grad):
                 k, v = kept.write(k, v, used)
             elif not env.remember:
-                k, v = kept.before(k, v, used)      # an energy's slope: derivatives stop at what is remembered
+                k, v = kept.before(k, v, used)  # an energy's slope: derivatives stop at what is remembered
             else:
                 raise BadArgument("what is remembered cannot be differentiated through; open the session with memory='nothing', or ask under torch.no_grad()")
             if self.slopes is not None:
@@ -126,6 +136,13 @@ class CrossAttention(Block):
             q, _ = self.norm(q, q, env)
         mask = (told.doc >= 0)[:, None, None, :]
         empty = ~mask.any(-1, keepdim=True)
-        y = attend(q, kept.key, kept.value, mask=mask | empty, causal=False, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
+        y = attend(
+            q,
+            kept.key,
+            kept.value,
+            mask=mask | empty,
+            causal=False,
+            scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None,
+            plain=self.plain,
+        )
         return self.out(torch.where(empty, 0.0, y).transpose(1, 2).flatten(2))
-

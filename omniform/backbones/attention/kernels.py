@@ -1,4 +1,5 @@
 """The one place where an attention kernel is chosen."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """Mixers that look at one token."""
+
 from .dense import Mlp
 from .experts import Experts
 

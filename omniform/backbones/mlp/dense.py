@@ -1,4 +1,5 @@
 """Two linear maps and what stands between them."""
+
 from __future__ import annotations
 
 from typing import Literal

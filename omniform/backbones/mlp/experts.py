@@ -1,4 +1,5 @@
 """A mixture of experts with a load balance due."""
+
 from __future__ import annotations
 
 import torch
@@ -17,8 +18,9 @@ class Experts(Block):
     (Switch Transformer, arXiv:2101.03961, equations 4 to 6), which is 1 when the load is even. One expert equals the dense MLP.
     """
 
-    def __init__(self, width: int, num: int, mlp: Spec, top: int = 1, shared: int = 0, balance: float = 0.01, renormalise: bool = False,
-                 shared_mlp: Spec | None = None):
+    def __init__(
+        self, width: int, num: int, mlp: Spec, top: int = 1, shared: int = 0, balance: float = 0.01, renormalise: bool = False, shared_mlp: Spec | None = None
+    ):
         super().__init__()
         if not 1 <= top <= num:
             raise BadArgument(f"a token goes to 1 to {num} experts, not {top}")

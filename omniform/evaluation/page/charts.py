@@ -149,6 +149,4 @@ def dots(rows: Sequence[tuple[str, Sequence[Dot]]], bounds: Sequence[tuple[float
     words = [f"{label}: " + ", ".join(f"{what} {short(v)}" for v, _, what in row) for label, row in rows]
     words += [f"{label}: {short(value)}" for value, label in bounds]
     size = f"0 0 {DOTS_WIDTH} {bottom + 42}"
-    return tag(
-        "svg", parts, viewBox=size, role="img", class_="dots", aria_label="Fréchet distances. " + "; ".join(words)
-    )
+    return tag("svg", parts, viewBox=size, role="img", class_="dots", aria_label="Fréchet distances. " + "; ".join(words))

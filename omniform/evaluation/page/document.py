@@ -12,9 +12,7 @@ from omniform.evaluation.page.table import comparison
 if TYPE_CHECKING:
     from omniform.evaluation.report import Report
 
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser itself forbids anything from outside
-)
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser itself forbids anything from outside
 PARTS = (
     ("comparison", "The comparison", comparison),
     ("samples", "Side by side", side_by_side),
@@ -27,9 +25,7 @@ PARTS = (
 def document(content: Report) -> str:
     """The page as HTML."""
     drawn = [(anchor, name, section) for anchor, name, make in PARTS if (section := make(content)) is not None]
-    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in drawn] + [
-        tag("a", "Environment", href="#environment")
-    ]
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in drawn] + [tag("a", "Environment", href="#environment")]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -49,14 +45,9 @@ def _opening(content: Report, links: list[Html]) -> Html:
         1: "One family of generative transformers, asked through one engine",
     }.get(
         len(families),
-        f"{_word(len(families))} families of generative transformers, run through one engine, learned the "
-        "same data and were asked for the same things",
+        f"{_word(len(families))} families of generative transformers, run through one engine, learned the same data and were asked for the same things",
     )
-    notes = (
-        tag("aside", tag("h2", "Please note"), tag("ul", [tag("li", note) for note in content.notes]))
-        if content.notes
-        else None
-    )
+    notes = tag("aside", tag("h2", "Please note"), tag("ul", [tag("li", note) for note in content.notes])) if content.notes else None
     return tag(
         "header",
         tag("p", f"Omniform report · {content.data_name}", class_="kicker"),
@@ -69,10 +60,7 @@ def _opening(content: Report, links: list[Html]) -> Html:
 
 
 def _environment(content: Report) -> Html:
-    facts = [
-        tag("dt", name) + tag("dd", tag("code", value) if name.lower() == "command" else value)
-        for name, value in content.environment.items()
-    ]
+    facts = [tag("dt", name) + tag("dd", tag("code", value) if name.lower() == "command" else value) for name, value in content.environment.items()]
     words = "What it takes to get the same numbers again." if facts else "Nothing was recorded."
     return tag(
         "footer",

@@ -88,10 +88,7 @@ def curves(content: Report) -> Html | None:
     if not panels:
         return None
     missing = tag("p", f"No losses were recorded for {', '.join(without)}.", class_="soft") if without else None
-    words = (
-        "Training loss, every step pale and its running mean bold. Families minimise different losses: "
-        "read the shape of a curve, do not compare heights."
-    )
+    words = "Training loss, every step pale and its running mean bold. Families minimise different losses: read the shape of a curve, do not compare heights."
     return section("training", "How each one learned", tag("p", words), missing, tag("div", panels, class_="panels"))
 
 
@@ -118,9 +115,7 @@ def _sheet(result: FamilyResult) -> Html:
         alt=f"{count}, {result.title}, {result.origin}",
     )
     words = f"{result.sentence} {count}."
-    return tag(
-        "figure", tag("figcaption", tag("h3", result.title), origin_chip(result.origin), tag("br"), words), image
-    )
+    return tag("figure", tag("figcaption", tag("h3", result.title), origin_chip(result.origin), tag("br"), words), image)
 
 
 def by_family(results: Sequence[FamilyResult]) -> list[FamilyResult]:
@@ -130,12 +125,8 @@ def by_family(results: Sequence[FamilyResult]) -> list[FamilyResult]:
 
 
 def _texts(content: Report) -> Html:
-    sources = [
-        ("Real data", tag("span", "not generated", class_="chip real"), content.real, content.real_conditions, "")
-    ]
-    sources += [
-        (r.title, origin_chip(r.origin), r.samples, r.conditions, r.sentence) for r in by_family(content.results)
-    ]
+    sources = [("Real data", tag("span", "not generated", class_="chip real"), content.real, content.real_conditions, "")]
+    sources += [(r.title, origin_chip(r.origin), r.samples, r.conditions, r.sentence) for r in by_family(content.results)]
     articles = []
     for title, chip, samples, conditions, sentence in sources:
         if not is_text(samples):
@@ -143,13 +134,13 @@ def _texts(content: Report) -> Html:
         blocks = []
         for i, text in enumerate(samples[:MOST_TEXTS]):
             asked = conditions[i] if conditions else ""
-            blocks.append([
-                tag("p", "asked for ", tag("code", asked), class_="soft") if asked else None,
-                tag("pre", text),
-            ])
-        articles.append(
-            tag("article", tag("h3", title), chip, tag("p", sentence, class_="soft") if sentence else None, blocks)
-        )
+            blocks.append(
+                [
+                    tag("p", "asked for ", tag("code", asked), class_="soft") if asked else None,
+                    tag("pre", text),
+                ]
+            )
+        articles.append(tag("article", tag("h3", title), chip, tag("p", sentence, class_="soft") if sentence else None, blocks))
     return tag(
         "section",
         tag("h2", "Side by side", id="samples"),
@@ -171,14 +162,9 @@ def _columns(sources: Sequence[tuple]) -> list[tuple[str, int]]:
     return [(shared[i], i) for i in _spread(len(shared), MOST_CONDITIONS)]
 
 
-def _cells(
-    title: str, samples: Any, conditions: Sequence[str], columns: Sequence[tuple[str, int]], num: int
-) -> list[Html]:
+def _cells(title: str, samples: Any, conditions: Sequence[str], columns: Sequence[tuple[str, int]], num: int) -> list[Html]:
     pictures = as_array(samples)
-    return [
-        tag("td", [_picture(pictures[j], f"{title}: {name}") for j in _which(conditions, name, i, len(pictures), num)])
-        for name, i in columns
-    ]
+    return [tag("td", [_picture(pictures[j], f"{title}: {name}") for j in _which(conditions, name, i, len(pictures), num)]) for name, i in columns]
 
 
 def _which(conditions: Sequence[str], name: str, column: int, num_samples: int, num: int) -> list[int]:
@@ -203,9 +189,7 @@ def _shown_size(pictures: np.ndarray) -> int:
 def _picture(picture: np.ndarray, alt: str) -> Html:
     _, height, width = picture.shape
     scale = max(1, TILE // max(height, width))
-    return tag(
-        "img", src=data_url(sheet(picture[None], 1)[..., :-1]), width=width * scale, height=height * scale, alt=alt
-    )
+    return tag("img", src=data_url(sheet(picture[None], 1)[..., :-1]), width=width * scale, height=height * scale, alt=alt)
 
 
 def _frame(what: Any, alt: str) -> Html:

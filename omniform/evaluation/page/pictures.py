@@ -19,9 +19,7 @@ def as_array(pictures: Any) -> np.ndarray:
     array = np.asarray(pictures, dtype=np.float32)
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
-        raise ShapeError(
-            f"expected pictures of shape (N, C, H, W) or (C, H, W) with 1 or 3 channels, found {array.shape}"
-        )
+        raise ShapeError(f"expected pictures of shape (N, C, H, W) or (C, H, W) with 1 or 3 channels, found {array.shape}")
     return array
 
 
@@ -54,9 +52,7 @@ def png(pixels: np.ndarray) -> bytes:
         (b"IDAT", zlib.compress(rows.tobytes(), 9)),
         (b"IEND", b""),
     ]
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + body
 
 

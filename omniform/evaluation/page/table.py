@@ -195,9 +195,7 @@ def _chart(content: Report) -> Html | None:
     if len(rows) < 2:
         return None
     bounds = [(number(s, column), name) for s, name in ((content.floor, "other real data"), (content.ceiling, "noise"))]
-    key = tag(
-        "figcaption", [origin_chip(origin) for origin in dict.fromkeys(r.origin for r in content.results)], class_="key"
-    )
+    key = tag("figcaption", [origin_chip(origin) for origin in dict.fromkeys(r.origin for r in content.results)], class_="key")
     drawing = dots(list(rows.items()), [(v, name) for v, name in bounds if v is not None and v > 0])
     return tag("figure", key, scroll("Chart of distances", drawing), class_="chart")
 
@@ -211,9 +209,7 @@ def origin_chip(origin: str) -> Html:
     return tag("span", origin, class_=f"chip {style_of(origin)}")
 
 
-def _group(
-    origin: str, name: str, what: str, rows: Sequence[FamilyResult], columns: Sequence[Column], reasons: list[str]
-) -> Html:
+def _group(origin: str, name: str, what: str, rows: Sequence[FamilyResult], columns: Sequence[Column], reasons: list[str]) -> Html:
     best = {}
     for column in columns:
         values = [v for v in (number(r.scores, column) for r in rows) if v is not None]

@@ -2,15 +2,20 @@
 
 Rombach et al. 2022, arXiv:2112.10752, section 3.1 and appendix G: KL regularisation of weight 1e-6.
 """
+
 from ...codecs.autoencoder import Autoencoder
 from ...codecs.bottleneck import KL
 from ...core.spec import Spec
 from ...system.recipe import Recipe, Source
 
 RECIPE = Recipe(
-    name="kl", title="KL-regularised autoencoder", family="latent", modality="image",
-    source=(Source("2112.10752", "High-Resolution Image Synthesis with Latent Diffusion Models", code="CompVis/latent-diffusion",
-                   at="section 3.1, appendix G"),),
+    name="kl",
+    title="KL-regularised autoencoder",
+    family="latent",
+    modality="image",
+    source=(
+        Source("2112.10752", "High-Resolution Image Synthesis with Latent Diffusion Models", code="CompVis/latent-diffusion", at="section 3.1, appendix G"),
+    ),
     codec=Spec(Autoencoder, {"stride": 8, "width": 128, "depth": 2, "bottleneck": Spec(KL, {"channels": 4, "weight": 1e-6})}),
     shape=(3, 256, 256),
     training={"batch": 64, "lr": 2e-3, "steps": 4000},

@@ -3,6 +3,7 @@
 Yu et al. 2024, arXiv:2406.07550, section 3.3; networks, masking schedule and guidance of the official code. S-128 uses a U-ViT with long skips
 (arXiv:2209.12152).
 """
+
 from ...backbones.attention import Attention
 from ...backbones.blocks import PreNorm
 from ...backbones.mlp import Mlp
@@ -13,24 +14,52 @@ from ...system.recipe import Fact
 from ..codec.titok import RECIPE as TITOK
 from .maskgit import RECIPE as MASKGIT
 
-UVIT = Spec(Stack, {"depth": 21, "skips": True, "eps": 1e-5, "block": Spec(PreNorm, {
-    "mixer": Spec(Attention, {"heads": 16, "biases": "o"}), "mlp": Spec(Mlp, {"activation": "gelu"}), "eps": 1e-5})})
+UVIT = Spec(
+    Stack,
+    {
+        "depth": 21,
+        "skips": True,
+        "eps": 1e-5,
+        "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 16, "biases": "o"}), "mlp": Spec(Mlp, {"activation": "gelu"}), "eps": 1e-5}),
+    },
+)
 
 RECIPE = MASKGIT.but(
-    {"codec": TITOK.codec, "network.head": Spec(CategoricalHead), "process.schedule": "arccos", "process.noise": 9.5, "guidance.scale": 4.5,
-     "guidance.ramp": "rising", "drop": 0.1,
-     "training": {"batch": 2048, "lr": 2e-4, "warmup": 10_000, "weight_decay": 0.03, "betas": (0.9, 0.96), "clip": 1.0, "steps": 500_000}},
-    name="titok-maskgit", title="MaskGIT over TiTok", source=(*TITOK.source, *MASKGIT.source),
+    {
+        "codec": TITOK.codec,
+        "network.head": Spec(CategoricalHead),
+        "process.schedule": "arccos",
+        "process.noise": 9.5,
+        "guidance.scale": 4.5,
+        "guidance.ramp": "rising",
+        "drop": 0.1,
+        "training": {"batch": 2048, "lr": 2e-4, "warmup": 10_000, "weight_decay": 0.03, "betas": (0.9, 0.96), "clip": 1.0, "steps": 500_000},
+    },
+    name="titok-maskgit",
+    title="MaskGIT over TiTok",
+    source=(*TITOK.source, *MASKGIT.source),
     sizes={
-        "L-32": {}, "B-64": {"codec": TITOK.sized("B-64").codec, "process.noise": 11.0, "guidance.scale": 3.0},
-        "S-128": {"codec": TITOK.sized("S-128").codec, "network.width": 1024, "network.backbone": UVIT, "network.embed.norm": False, "process.steps": 64,
-                  "process.noise": 2.8,
-                  "guidance.scale": 6.9, "guidance.ramp": "power_cosine"},
+        "L-32": {},
+        "B-64": {"codec": TITOK.sized("B-64").codec, "process.noise": 11.0, "guidance.scale": 3.0},
+        "S-128": {
+            "codec": TITOK.sized("S-128").codec,
+            "network.width": 1024,
+            "network.backbone": UVIT,
+            "network.embed.norm": False,
+            "process.steps": 64,
+            "process.noise": 2.8,
+            "guidance.scale": 6.9,
+            "guidance.ramp": "power_cosine",
+        },
     },
     tiny={**MASKGIT.tiny, "codec": TITOK.sized("tiny").codec, "process.steps": 8, "process.noise": 4.5},
-    facts=(Fact("parameters", "L-32", 177.2e6, 0.001, "official code, counted; table 2: 177 M"),
-           Fact("parameters", "B-64", 177.2e6, 0.001, "official code, counted"),
-           Fact("parameters", "S-128", 295.0e6, 0.002, "official code, counted"),
-           Fact("parameters", "S-128", 287e6, 0.01, "table 2", differs="the network of the official code and configuration holds 295.0 M"),
-           Fact("tokens", "L-32", 32, 0, "table 2"), Fact("steps", "L-32", 8, 0, "table 2"), Fact("steps", "S-128", 64, 0, "table 2")),
+    facts=(
+        Fact("parameters", "L-32", 177.2e6, 0.001, "official code, counted; table 2: 177 M"),
+        Fact("parameters", "B-64", 177.2e6, 0.001, "official code, counted"),
+        Fact("parameters", "S-128", 295.0e6, 0.002, "official code, counted"),
+        Fact("parameters", "S-128", 287e6, 0.01, "table 2", differs="the network of the official code and configuration holds 295.0 M"),
+        Fact("tokens", "L-32", 32, 0, "table 2"),
+        Fact("steps", "L-32", 8, 0, "table 2"),
+        Fact("steps", "S-128", 64, 0, "table 2"),
+    ),
 )

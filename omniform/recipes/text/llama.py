@@ -4,6 +4,7 @@ Touvron et al. 2023, arXiv:2302.13971; changes to the block in section 2.2, size
 SmolLM2 (arXiv:2502.02737) is the same with tied tables, fewer key-value heads and another base of rotation; its shapes are those of its published
 configurations.
 """
+
 from ...backbones.attention import Attention
 from ...backbones.blocks import PreNorm
 from ...backbones.embed import Embed
@@ -20,22 +21,56 @@ from ...system.network import Network
 from ...system.recipe import Fact, Recipe, Source
 from .gpt import RECIPE as GPT
 
-SMOL = {"codec.vocab": 49152, "codec.start": 0, "codec.stop": 0, "network.head.tied": True, "network.backbone.eps": 1e-5, "network.backbone.block.eps": 1e-5,
-        "network.backbone.rotary.interleaved": False, "network.backbone.rotary.head_width": 64, "network.backbone.rotary.base": 1e5}
+SMOL = {
+    "codec.vocab": 49152,
+    "codec.start": 0,
+    "codec.stop": 0,
+    "network.head.tied": True,
+    "network.backbone.eps": 1e-5,
+    "network.backbone.block.eps": 1e-5,
+    "network.backbone.rotary.interleaved": False,
+    "network.backbone.rotary.head_width": 64,
+    "network.backbone.rotary.base": 1e5,
+}
 
 RECIPE = Recipe(
-    name="llama", title="LLaMA", family="autoregressive", modality="text",
-    source=(Source("2302.13971", "LLaMA: Open and Efficient Foundation Language Models", code="meta-llama/llama", at="section 2.2, table 2"),
-            Source("2502.02737", "SmolLM2: When Smol Goes Big", code="huggingface/smollm", at="published configurations")),
-    codec=Spec(Ids, {"vocab": 32000, "start": 1, "stop": 2}), shape=(2048,),
-    network=Spec(Network, {
-        "width": 4096, "init": "normal", "embed": Spec(Embed, {"hidden": False}),
-        "backbone": Spec(Stack, {"depth": 32, "final": "rms", "eps": 1e-6, "rotary": Spec(Rotary, {"head_width": 128, "interleaved": True}),
-                                 "block": Spec(PreNorm, {
-            "mixer": Spec(Attention, {"heads": 32, "biases": ""}), "mlp": Spec(Mlp, {"hidden": 11008, "activation": "swiglu", "bias": False}), "norm": "rms",
-            "eps": 1e-6})}),
-        "head": Spec(CategoricalHead, {"tied": False, "bias": False}),
-    }),
+    name="llama",
+    title="LLaMA",
+    family="autoregressive",
+    modality="text",
+    source=(
+        Source("2302.13971", "LLaMA: Open and Efficient Foundation Language Models", code="meta-llama/llama", at="section 2.2, table 2"),
+        Source("2502.02737", "SmolLM2: When Smol Goes Big", code="huggingface/smollm", at="published configurations"),
+    ),
+    codec=Spec(Ids, {"vocab": 32000, "start": 1, "stop": 2}),
+    shape=(2048,),
+    network=Spec(
+        Network,
+        {
+            "width": 4096,
+            "init": "normal",
+            "embed": Spec(Embed, {"hidden": False}),
+            "backbone": Spec(
+                Stack,
+                {
+                    "depth": 32,
+                    "final": "rms",
+                    "eps": 1e-6,
+                    "rotary": Spec(Rotary, {"head_width": 128, "interleaved": True}),
+                    "block": Spec(
+                        PreNorm,
+                        {
+                            "mixer": Spec(Attention, {"heads": 32, "biases": ""}),
+                            "mlp": Spec(Mlp, {"hidden": 11008, "activation": "swiglu", "bias": False}),
+                            "norm": "rms",
+                            "eps": 1e-6,
+                        },
+                    ),
+                },
+            ),
+            "head": Spec(CategoricalHead, {"tied": False, "bias": False}),
+        },
+    ),
     process=Spec(Autoregress, {"order": Spec(Raster), "feed": Spec(Shift)}),
     training={"batch": 2048, "lr": 3e-4, "warmup": 2000, "betas": (0.9, 0.95), "weight_decay": 0.1, "clip": 1.0, "steps": 250_000},
     sizes={
@@ -43,22 +78,49 @@ RECIPE = Recipe(
         "13B": {"network.width": 5120, "network.backbone.depth": 40, "network.backbone.block.mixer.heads": 40, "network.backbone.block.mlp.hidden": 13824},
         "30B": {"network.width": 6656, "network.backbone.depth": 60, "network.backbone.block.mixer.heads": 52, "network.backbone.block.mlp.hidden": 17920},
         "65B": {"network.width": 8192, "network.backbone.depth": 80, "network.backbone.block.mixer.heads": 64, "network.backbone.block.mlp.hidden": 22016},
-        "SmolLM2-135M": {**SMOL, "network.width": 576, "network.backbone.depth": 30, "network.backbone.block.mixer.heads": 9,
-                         "network.backbone.block.mixer.kv_heads": 3,
-                         "network.backbone.block.mlp.hidden": 1536},
-        "SmolLM2-360M": {**SMOL, "network.width": 960, "network.backbone.depth": 32, "network.backbone.block.mixer.heads": 15,
-                         "network.backbone.block.mixer.kv_heads": 5,
-                         "network.backbone.block.mlp.hidden": 2560},
-        "SmolLM2-1.7B": {**SMOL, "network.width": 2048, "network.backbone.depth": 24, "network.backbone.block.mlp.hidden": 8192,
-                         "network.backbone.rotary.base": 1.3e5},
+        "SmolLM2-135M": {
+            **SMOL,
+            "network.width": 576,
+            "network.backbone.depth": 30,
+            "network.backbone.block.mixer.heads": 9,
+            "network.backbone.block.mixer.kv_heads": 3,
+            "network.backbone.block.mlp.hidden": 1536,
+        },
+        "SmolLM2-360M": {
+            **SMOL,
+            "network.width": 960,
+            "network.backbone.depth": 32,
+            "network.backbone.block.mixer.heads": 15,
+            "network.backbone.block.mixer.kv_heads": 5,
+            "network.backbone.block.mlp.hidden": 2560,
+        },
+        "SmolLM2-1.7B": {
+            **SMOL,
+            "network.width": 2048,
+            "network.backbone.depth": 24,
+            "network.backbone.block.mlp.hidden": 8192,
+            "network.backbone.rotary.base": 1.3e5,
+        },
     },
-    tiny={"codec": GPT.sized("tiny").codec, "shape": (256,), "network.width": 128, "network.backbone.depth": 6, "network.backbone.rotary.head_width": 32,
-          "network.backbone.block.mixer.heads": 4, "network.backbone.block.mixer.kv_heads": 2, "network.backbone.block.mlp.hidden": 344,
-          "training": {"batch": 32, "lr": 2e-3, "steps": 3000}},
-    facts=(Fact("parameters", "7B", 6_738_415_616, 0, "official checkpoint; table 2: 6.7 B"),
-           Fact("parameters", "13B", 13_015_864_320, 0, "official checkpoint; table 2: 13.0 B"),
-           Fact("parameters", "30B", 32_528_943_616, 0, "official checkpoint; table 2: 32.5 B"),
-           Fact("parameters", "65B", 65_285_660_672, 0, "official checkpoint; table 2: 65.2 B"),
-           Fact("parameters", "SmolLM2-135M", 134_515_008, 0, "official checkpoint"), Fact("parameters", "SmolLM2-360M", 361_821_120, 0, "official checkpoint"),
-           Fact("parameters", "SmolLM2-1.7B", 1_711_376_384, 0, "official checkpoint"), Fact("tokens", "7B", 2048, 0, "official code")),
+    tiny={
+        "codec": GPT.sized("tiny").codec,
+        "shape": (256,),
+        "network.width": 128,
+        "network.backbone.depth": 6,
+        "network.backbone.rotary.head_width": 32,
+        "network.backbone.block.mixer.heads": 4,
+        "network.backbone.block.mixer.kv_heads": 2,
+        "network.backbone.block.mlp.hidden": 344,
+        "training": {"batch": 32, "lr": 2e-3, "steps": 3000},
+    },
+    facts=(
+        Fact("parameters", "7B", 6_738_415_616, 0, "official checkpoint; table 2: 6.7 B"),
+        Fact("parameters", "13B", 13_015_864_320, 0, "official checkpoint; table 2: 13.0 B"),
+        Fact("parameters", "30B", 32_528_943_616, 0, "official checkpoint; table 2: 32.5 B"),
+        Fact("parameters", "65B", 65_285_660_672, 0, "official checkpoint; table 2: 65.2 B"),
+        Fact("parameters", "SmolLM2-135M", 134_515_008, 0, "official checkpoint"),
+        Fact("parameters", "SmolLM2-360M", 361_821_120, 0, "official checkpoint"),
+        Fact("parameters", "SmolLM2-1.7B", 1_711_376_384, 0, "official checkpoint"),
+        Fact("tokens", "7B", 2048, 0, "official code"),
+    ),
 )
