@@ -1,4 +1,5 @@
 """What every room's tests share."""
+
 from __future__ import annotations
 
 import pytest

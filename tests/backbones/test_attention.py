@@ -1,4 +1,5 @@
 """Attention against a slow reading of its definition, and its variants in their limits."""
+
 from __future__ import annotations
 
 import math
@@ -16,8 +17,22 @@ B, L, D, H = 2, 6, 16, 4
 
 def env(length=L, pattern="full", mask=None, coord=None, prefix=0, rows=B, modulation=None, known=None):
     zero = torch.zeros(rows, length, dtype=torch.long)
-    return Env(coord=torch.zeros(rows, length, 1) if coord is None else coord, kind=zero, turn=zero, lane=zero, doc=zero, known=torch.ones(rows, length, dtype=torch.bool) if known is None else known,
-               modulation=modulation, context=Context(rows), record=None, remember=False, progress=torch.zeros(rows), pattern=pattern, mask=mask, prefix=prefix)
+    return Env(
+        coord=torch.zeros(rows, length, 1) if coord is None else coord,
+        kind=zero,
+        turn=zero,
+        lane=zero,
+        doc=zero,
+        known=torch.ones(rows, length, dtype=torch.bool) if known is None else known,
+        modulation=modulation,
+        context=Context(rows),
+        record=None,
+        remember=False,
+        progress=torch.zeros(rows),
+        pattern=pattern,
+        mask=mask,
+        prefix=prefix,
+    )
 
 
 def x(length=L, seed=0):
@@ -45,15 +60,17 @@ def slow(part, x, see, kv_heads=H, bias=None, norm=None, scale=None):
     for b in range(B):
         for h in range(H):
             g = h // (H // kv_heads)
-            q = y[b, :, h * wide: (h + 1) * wide]
-            k = y[b, :, (H + g) * wide: (H + g + 1) * wide]
-            v = y[b, :, (H + kv_heads + g) * wide: (H + kv_heads + g + 1) * wide]
+            q = y[b, :, h * wide : (h + 1) * wide]
+            k = y[b, :, (H + g) * wide : (H + g + 1) * wide]
+            v = y[b, :, (H + kv_heads + g) * wide : (H + kv_heads + g + 1) * wide]
             if norm is not None:
                 q, k = norm(q, k, h)
             for i in range(x.shape[1]):
                 seen = [j for j in range(x.shape[1]) if see(i, j)]
-                score = torch.stack([(q[i] * k[j]).sum() * (wide ** -0.5 if scale is None else scale) + (0 if bias is None else bias(h, b, i, j)) for j in seen]).softmax(0)
-                out[b, i, h * wide: (h + 1) * wide] = sum(s * v[j] for s, j in zip(score, seen, strict=True))
+                score = torch.stack(
+                    [(q[i] * k[j]).sum() * (wide**-0.5 if scale is None else scale) + (0 if bias is None else bias(h, b, i, j)) for j in seen]
+                ).softmax(0)
+                out[b, i, h * wide : (h + 1) * wide] = sum(s * v[j] for s, j in zip(score, seen, strict=True))
     return part.out.each[0](out)
 
 
@@ -87,7 +104,9 @@ def test_grouped_equals_full_heads_with_repeated_weights():
     few, many = made(kv_heads=2), made()
     weight, bias = few.qkv.each[0].weight, few.qkv.each[0].bias
     wide = few.head_width
-    repeat = [torch.arange((H + g) * wide, (H + g + 1) * wide) for g in (0, 0, 1, 1)] + [torch.arange((H + 2 + g) * wide, (H + 3 + g) * wide) for g in (0, 0, 1, 1)]
+    repeat = [torch.arange((H + g) * wide, (H + g + 1) * wide) for g in (0, 0, 1, 1)] + [
+        torch.arange((H + 2 + g) * wide, (H + 3 + g) * wide) for g in (0, 0, 1, 1)
+    ]
     index = torch.cat([torch.arange(H * wide), *repeat])
     many.qkv.each[0].weight.copy_(weight[index])
     many.qkv.each[0].bias.copy_(bias[index])
@@ -106,10 +125,13 @@ def test_norms_of_queries_and_keys(kind):
     norms = {
         "rms": lambda q, k, h: (rms(q, part.norm.q[0].weight), rms(k, part.norm.k[0].weight)),
         "layer": lambda q, k, h: (layer(q, part.norm.q[0].weight, part.norm.q[0].bias), layer(k, part.norm.k[0].weight, part.norm.k[0].bias)),
-        "cosine": lambda q, k, h: (q / q.norm(dim=-1, keepdim=True) * part.norm.log_scale[h, 0, 0].clamp(max=math.log(100)).exp(), k / k.norm(dim=-1, keepdim=True)),
+        "cosine": lambda q, k, h: (
+            q / q.norm(dim=-1, keepdim=True) * part.norm.log_scale[h, 0, 0].clamp(max=math.log(100)).exp(),
+            k / k.norm(dim=-1, keepdim=True),
+        ),
     }
     want = slow(part, x(), lambda i, j: True, norm=norms[kind], scale=1.0 if kind == "cosine" else None)
-    assert torch.allclose(part(x(), env()), want, atol=1e-5)        # cosine is taken in float32
+    assert torch.allclose(part(x(), env()), want, atol=1e-5)  # cosine is taken in float32
     scaled = made(qk_norm=kind)
     scaled.norm.load_state_dict(part.norm.state_dict())
     wide = scaled.sizes[0]
@@ -163,7 +185,12 @@ def test_the_kernels_agree(dtype, shape):
     mask = torch.rand(2, 1, *shape, generator=g) < 0.7
     mask[..., 0] = True
     full = [x.double() for x in (q, k, v)]
-    for how in ({"mask": None, "causal": False}, {"mask": mask, "causal": False}, {"mask": None, "causal": shape[0] == shape[1]}, {"mask": None, "causal": False, "scale": 0.7}):
+    for how in (
+        {"mask": None, "causal": False},
+        {"mask": mask, "causal": False},
+        {"mask": None, "causal": shape[0] == shape[1]},
+        {"mask": None, "causal": False, "scale": 0.7},
+    ):
         want = attend(*full, **how, plain=True)
         for plain in (False, True):
             assert torch.allclose(attend(q, k, v, **how, plain=plain).double(), want, atol=1e-5 if dtype == torch.float32 else 3e-2)

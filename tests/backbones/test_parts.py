@@ -1,4 +1,5 @@
 """Positions, norms, experts, skips, the encoder of what is known: each in a limit where it equals something known."""
+
 from __future__ import annotations
 
 import math
@@ -28,8 +29,21 @@ L = GRID.length
 def env(space=GRID, rows=B, **changes):
     blank = space.blank(rows)
     zero = blank.doc
-    made = Env(coord=blank.coord, kind=zero, turn=zero, lane=zero, doc=zero, known=torch.ones(rows, space.length, dtype=torch.bool), modulation=None, context=Context(rows), record=None,
-               remember=False, progress=torch.zeros(rows), pattern="full", mask=None)
+    made = Env(
+        coord=blank.coord,
+        kind=zero,
+        turn=zero,
+        lane=zero,
+        doc=zero,
+        known=torch.ones(rows, space.length, dtype=torch.bool),
+        modulation=None,
+        context=Context(rows),
+        record=None,
+        remember=False,
+        progress=torch.zeros(rows),
+        pattern="full",
+        mask=None,
+    )
     return replace(made, **changes)
 
 
@@ -46,7 +60,7 @@ def stirred(part, seed=0):
     return part.double().eval()
 
 
-# ---- positions -----------------------------------------------------------------------------------------------------------------------------------------------
+# ---- positions -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
@@ -82,7 +96,7 @@ def test_rotary_is_the_published_rotation():
 def test_interleaved_is_halves_with_the_channels_permuted():
     space = Space(axes=(Axis("y", 9), Axis("x", 9)), channels=1)
     q, at = x(1, 2, 9, 12), torch.randint(0, 9, (1, 9, 2), generator=torch.Generator().manual_seed(0)).double()
-    order = torch.arange(12).reshape(2, 6).T.flatten()          # half i, pair j -> pair j, half i
+    order = torch.arange(12).reshape(2, 6).T.flatten()  # half i, pair j -> pair j, half i
     halves, pairs = Rotary(12, space).double()(at), Rotary(12, space, interleaved=True).double()(at)
     assert torch.allclose(rotate(q, halves)[..., order], rotate(q[..., order], pairs))
 
@@ -106,7 +120,7 @@ def test_tables_of_places():
     axial = AxialPositions(D, GRID)
     assert torch.allclose(axial(coord)[0], axial.axes[0].table[torch.arange(12) // 4] + axial.axes[1].table[torch.arange(12) % 4])
     own = coord.clone()
-    own[1] = own[1].flip(0)             # rows of their own
+    own[1] = own[1].flip(0)  # rows of their own
     assert torch.equal(learned(own)[1], learned.table.flip(0))
 
 
@@ -114,7 +128,7 @@ def test_sines_and_cosines_are_dits():
     table = SinCosPositions(D, GRID)(GRID.blank(1).coord)[0]
     for token, (y, x_) in enumerate(GRID.places.tolist()):
         want = []
-        for place in (x_, y):           # DiT's code: the columns first
+        for place in (x_, y):  # DiT's code: the columns first
             angles = [place / 10000 ** (i / 4) for i in range(4)]
             want += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
         assert table[token].tolist() == pytest.approx(want, abs=1e-6)
@@ -132,12 +146,15 @@ def test_time_is_embedded_as_in_dit():
     assert torch.allclose(part(t), part.net(features), atol=1e-5) and torch.allclose(flipped(1 - t), part(t), atol=1e-5)
 
 
-# ---- norms, MLPs, experts, blocks ----------------------------------------------------------------------------------------------------------------------------
+# ---- norms, MLPs, experts, blocks ------------------------------------------------------------------------------------
 
 
 def test_norms():
     y = x()
-    for kind, want in (("layer", (y - y.mean(-1, keepdim=True)) / (y.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()), ("rms", y / (y.square().mean(-1, keepdim=True) + 1e-6).sqrt())):
+    for kind, want in (
+        ("layer", (y - y.mean(-1, keepdim=True)) / (y.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()),
+        ("rms", y / (y.square().mean(-1, keepdim=True) + 1e-6).sqrt()),
+    ):
         assert torch.allclose(norm(kind, D).double()(y), want) and not list(norm(kind, D, affine=False).parameters())
     with pytest.raises(BadArgument):
         norm("batch", D)
@@ -147,9 +164,16 @@ def test_norms():
 def test_mlps(kind):
     part = stirred(Mlp(D, ratio=2.0, activation=kind))
     feed, y = part.feed.each[0], x()
-    act = {"gelu": torch.nn.GELU(), "gelu_tanh": torch.nn.GELU("tanh"), "silu": torch.nn.SiLU(), "relu2": lambda z: z.clamp(min=0) ** 2, "swiglu": torch.nn.SiLU(), "geglu": torch.nn.GELU()}[kind]
+    act = {
+        "gelu": torch.nn.GELU(),
+        "gelu_tanh": torch.nn.GELU("tanh"),
+        "silu": torch.nn.SiLU(),
+        "relu2": lambda z: z.clamp(min=0) ** 2,
+        "swiglu": torch.nn.SiLU(),
+        "geglu": torch.nn.GELU(),
+    }[kind]
     up = feed.up(y)
-    inner = act(up[..., : 2 * D]) * up[..., 2 * D:] if kind in ("swiglu", "geglu") else act(up)
+    inner = act(up[..., : 2 * D]) * up[..., 2 * D :] if kind in ("swiglu", "geglu") else act(up)
     assert inner.shape[-1] == 2 * D and torch.allclose(part(y, env()), feed.down(inner))
     with pytest.raises(BadArgument, match="an activation is one of"):
         Mlp(D, activation="relu")
@@ -174,9 +198,9 @@ def test_experts_equal_the_loop_over_tokens(top, renormalise):
             share = part.router(y[b, i]).softmax(0)
             best = share.argsort(descending=True)[:top]
             weight = share[best] / (share[best].sum() if renormalise else 1)
-            token = y[b: b + 1, i: i + 1]
+            token = y[b : b + 1, i : i + 1]
             want[b, i] = sum(w * part.experts[int(e)](token, env())[0, 0] for w, e in zip(weight, best, strict=True)) + part.shared[0](token, env())[0, 0]
-    assert torch.allclose(part(y, env()), want, atol=1e-6)         # the router's softmax is in float32
+    assert torch.allclose(part(y, env()), want, atol=1e-6)  # the router's softmax is in float32
 
 
 def test_the_balance_is_one_when_the_load_is_even_and_more_when_not():
@@ -273,7 +297,7 @@ def test_rotary_needs_a_space():
         Stack(D, 1, block(), rotary=Spec(Rotary, {"head_width": 4}))
 
 
-# ---- the encoder of what is known ------------------------------------------------------------------------------------------------------------------------------
+# ---- the encoder of what is known ------------------------------------------------------------------------------------
 
 
 def encode_known(buffer=2, **args):
@@ -302,8 +326,17 @@ def test_what_is_hidden_never_leaks(prefix):
     doc[1, 9:] = -1
     ahead = lambda t, v: torch.cat([torch.full((rows, prefix, *t.shape[2:]), v, dtype=t.dtype), t], 1)  # noqa: E731
     mask = None if prefix else None
-    here = lambda: env(rows=rows, known=ahead(known, True), doc=ahead(doc, 0), coord=ahead(GRID.blank(rows).coord, 0.0), turn=ahead(torch.zeros_like(doc), -1),  # noqa: E731
-                       lane=ahead(torch.zeros_like(doc), 0), kind=ahead(torch.zeros_like(doc), 0), prefix=prefix, mask=mask)
+    here = lambda: env(
+        rows=rows,
+        known=ahead(known, True),
+        doc=ahead(doc, 0),
+        coord=ahead(GRID.blank(rows).coord, 0.0),
+        turn=ahead(torch.zeros_like(doc), -1),  # noqa: E731
+        lane=ahead(torch.zeros_like(doc), 0),
+        kind=ahead(torch.zeros_like(doc), 0),
+        prefix=prefix,
+        mask=mask,
+    )
     y = x(rows, prefix + L, D)
     before = part(y, here())[:, prefix:]
     unseen = ahead(~known | (doc < 0), False)
@@ -312,9 +345,9 @@ def test_what_is_hidden_never_leaks(prefix):
     seen = torch.where(unseen[..., None], y, x(rows, prefix + L, D, seed=5))
     moved = (part(seen, here())[:, prefix:] - before).abs().amax((1, 2)) > 1e-8
     assert moved.tolist() == [True, True, True, bool(prefix)]
-    for row in range(rows):             # and a row's answer is its own
+    for row in range(rows):  # and a row's answer is its own
         alone = here()
-        one = lambda t: t[row: row + 1]  # noqa: E731
+        one = lambda t, row=row: t[row : row + 1]
         alone = replace(alone, **{n: one(getattr(alone, n)) for n in ("coord", "kind", "turn", "lane", "doc", "known")})
         assert torch.allclose(part(one(y), alone)[:, prefix:], one(before))
 
@@ -329,7 +362,7 @@ def test_it_refuses_what_it_cannot_do():
         part(x(), env(prefix=3))
 
 
-# ---- embedding -----------------------------------------------------------------------------------------------------------------------------------------------
+# ---- embedding -------------------------------------------------------------------------------------------------------
 
 
 def question(space, ids=None, vec=None, **changes):
@@ -348,7 +381,13 @@ def test_an_embedding_says_what_is_known_and_a_mask_where_it_is_not():
     asked = replace(question(space, ids, vec, aim=space.blank(B).coord.flip(1)), known=known)
     content = part.tables[0](ids[..., 0]) + part.tables[1](ids[..., 1]) + part.enter(vec)
     start, add = torch.randn(B, D, generator=g), torch.randn(B, D, generator=g)
-    want = torch.where(known[..., None], content, part.mask + start[:, None]) + add[:, None] + part.positions[0].table + part.aims[0].table.flip(0) + part.kinds.weight[0]
+    want = (
+        torch.where(known[..., None], content, part.mask + start[:, None])
+        + add[:, None]
+        + part.positions[0].table
+        + part.aims[0].table.flip(0)
+        + part.kinds.weight[0]
+    )
     assert torch.allclose(part(asked, start=start, add=add), want, atol=1e-6)
     fed = Embed(D, Space(axes=space.axes, vocab=(5,)), channels=4, norm=True)
     assert not len(fed.tables) and fed.enter.in_features == 4

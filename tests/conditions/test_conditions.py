@@ -1,4 +1,5 @@
 """What is said, what is left unsaid, and the arithmetic of guidance."""
+
 from __future__ import annotations
 
 import math
@@ -54,8 +55,20 @@ def test_labels_by_number_and_by_name():
     assert torch.equal(made.context({"label": [1]}, 1, keep=frozenset({"label"})).modulate, table[1:2])
 
 
-@pytest.mark.parametrize("raw, says", [([5], "no class 5: labels go from 0 to 4"), ([-1], "no class -1"), (["cow"], "no class 'cow'"), (["antt"], "did you mean ant"), ([True], "not True"),
-                                       ([1.5], "not 1.5"), (torch.tensor([1.0, 2.0]), "float32"), (torch.tensor([[1]]), "shape"), ([1, 2, 3], "speaks of 3 rows and 2")])
+@pytest.mark.parametrize(
+    "raw, says",
+    [
+        ([5], "no class 5: labels go from 0 to 4"),
+        ([-1], "no class -1"),
+        (["cow"], "no class 'cow'"),
+        (["antt"], "did you mean ant"),
+        ([True], "not True"),
+        ([1.5], "not 1.5"),
+        (torch.tensor([1.0, 2.0]), "float32"),
+        (torch.tensor([[1]]), "shape"),
+        ([1, 2, 3], "speaks of 3 rows and 2"),
+    ],
+)
 def test_labels_that_do_not_exist(raw, says):
     with pytest.raises(ConditionError, match=says):
         conditioning(label="modulate").context({"label": raw}, 2)
@@ -102,10 +115,10 @@ def test_dropping_leaves_a_row_as_if_nothing_was_said():
     assert torch.equal(dropped.cross.tokens[gone][:, :1], never.cross.tokens[gone])
 
 
-# ---- guidance ------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- guidance --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ramp, law", [("constant", lambda p: 1), ("rising", lambda p: p), ("power_cosine", lambda p: (1 - math.cos(math.pi * p ** 3)) / 2)])
+@pytest.mark.parametrize("ramp, law", [("constant", lambda p: 1), ("rising", lambda p: p), ("power_cosine", lambda p: (1 - math.cos(math.pi * p**3)) / 2)])
 def test_weights_sum_to_one_and_follow_their_ramp(ramp, law):
     progress = torch.linspace(0, 1, 11)
     said, unsaid = ClassifierFree(3.0, ramp).terms()
@@ -129,7 +142,9 @@ class Says:
 
     def __call__(self, query, *, remember=False):
         self.log.append(("ask", remember))
-        return Answer(Categorical(torch.full((2, 1, 1, 3), self.value) * torch.tensor([1.0, 2.0, 3.0])), {"tap": self.value}, {"balance": torch.tensor(self.value)})
+        return Answer(
+            Categorical(torch.full((2, 1, 1, 3), self.value) * torch.tensor([1.0, 2.0, 3.0])), {"tap": self.value}, {"balance": torch.tensor(self.value)}
+        )
 
     def forget(self, turn):
         self.log.append(("forget", turn))
@@ -147,7 +162,7 @@ def test_guided_mixes_row_by_row_and_passes_everything_on():
     terms = (Term(lambda p: 1 + 2 * p), Term(lambda p: -2 * p, frozenset()))
     guided = Guided(nets, terms)
     answer = guided(Asked, remember=True)
-    assert answer.distribution.logits[:, 0, 0].tolist() == [[5, 10, 15], [13, 26, 39]]        # 5; 3 * 5 - 2 * 1
+    assert answer.distribution.logits[:, 0, 0].tolist() == [[5, 10, 15], [13, 26, 39]]  # 5; 3 * 5 - 2 * 1
     assert answer.taps == {"tap": 5.0} and float(answer.dues["balance"]) == 6
     guided.forget("there")
     assert all(n.log == [("ask", True), ("forget", "there")] for n in nets)

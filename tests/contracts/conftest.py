@@ -2,124 +2,61 @@
 
 A new recipe is under contract by being there: its leaves are shrunk by their names (width, depth, heads, steps, shape...).
 """
+
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from omniform import recipes
-from omniform.backbones.attention import Attention, CrossAttention
-from omniform.backbones.blocks import PreNorm
-from omniform.backbones.embed import Embed, TimeEmbedding
-from omniform.backbones.mlp import Experts, Mlp
-from omniform.backbones.positions import LearnedPositions, Rotary
-from omniform.backbones.stack import Stack
-from omniform.codecs.autoencoder import Autoencoder
-from omniform.codecs.bottleneck import LFQ
 from omniform.codecs.ids import Ids
-from omniform.codecs.patch import Patches
-from omniform.conditions.conditioning import ClassLabel
-from omniform.conditions.guidance import ClassifierFree
 from omniform.core.batch import Batch
-from omniform.core.order import Along, BlocksOf, Raster, Shuffle
 from omniform.core.process import generate
 from omniform.core.query import Answer
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.core.tokens import Tokens
-from omniform.heads.affine import AffineHead
-from omniform.heads.bits import BitsHead
-from omniform.heads.categorical import CategoricalHead
-from omniform.heads.denoised import DenoisedHead
-from omniform.heads.mixture import MixtureHead
-from omniform.heads.point import EnergyHead, PointHead
-from omniform.processes.adversarial import Adversarial
 from omniform.processes.autoregress import Autoregress
 from omniform.processes.bijective import Bijective
 from omniform.processes.blocks import Blocks
-from omniform.processes.energy import Energy
-from omniform.processes.feeds import Shift
-from omniform.processes.flow import DiscreteFlow, Flow
-from omniform.processes.masked import Masked
-from omniform.processes.paths import Linear
-from omniform.processes.solvers import Euler, Heun
 from omniform.system.build import assemble, fitted
-from omniform.system.network import Network, Tower
-from omniform.system.recipe import Recipe, Source
+from omniform.system.recipe import Recipe
 
-def _probe(name: str, codec: Spec, shape: tuple[int, ...], process: Spec, head: Spec, *, place: str | None = "modulate", mixer: Mapping[str, Any] | None = None,
-           block: Mapping[str, Any] | None = None, stack: Mapping[str, Any] | None = None, embed: Mapping[str, Any] | None = None, ungraded: Mapping[str, str] | None = None, **network: Any) -> Recipe:
-    heads = {"heads": 4, **(mixer or {})}
-    inner = Spec(PreNorm, {"mixer": Spec(Attention, heads), "mlp": Spec(Mlp), **(block or {})})
-    return Recipe(
-        name=name, title="A probe of the engine (2025)", family="probe", modality="text" if len(shape) == 1 else "image", source=(Source(None, "Ours (2025)"),), ungraded=ungraded or {},
-        codec=codec, shape=shape, process=process, conditions={} if place is None else {"label": (Spec(ClassLabel, {"classes": 5}), place)},
-        guidance=None if place is None else Spec(ClassifierFree, {"scale": 2.0}),
-        network=Spec(Network, {"width": 32, "embed": Spec(Embed, embed or {"positions": (Spec(LearnedPositions),)}),
-                               "backbone": Spec(Stack, {"depth": 2, "block": inner, **(stack or {})}), "head": head, **network}))
-
-
-IDS, PATCHES = Spec(Ids, {"vocab": 32}), Spec(Patches, {"patch": 4})
-SEEN = {"positions": (Spec(LearnedPositions),), "hidden": False}
-ZERO, TIME = {"modulate": "zero"}, Spec(TimeEmbedding)
-FLOW = Spec(Flow, {"path": Spec(Linear), "solver": Spec(Heun), "steps": 3})
-RASTER = {"order": Spec(Raster), "feed": Spec(Shift)}
-CLIP = (3, 1, 16, 16)
-_LAST = "network.towers.main.backbone.blocks.1."
-UNREAD = {_LAST + n: "nobody reads the prefix after the last block" for n in ("mixer.out.each.1.", "mlp.feed.each.1.")}
-UNREAD_NORM = {**UNREAD, _LAST + "mixer.norm.q.1.": "nor do its queries"}
-FLAT = {"network.towers.main.backbone.final.bias": "a constant has no slope"}
-_PROBES = (
-    _probe("probe-mdlm", IDS, (16,), Spec(Masked, {"steps": 5, "schedule": "linear", "choose": "independent", "weight": "bound"}), Spec(CategoricalHead), place=None,
-           embed={}, stack={"rotary": Spec(Rotary, {"head_width": 8})}),
-    _probe("probe-block-diffusion", IDS, (16,), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(Masked, {
-        "steps": 4, "schedule": "linear", "choose": "independent", "weight": "bound", "run": 4})}), Spec(CategoricalHead), place="prefix"),
-    _probe("probe-next-frame", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), block=ZERO, time=TIME, embed=SEEN),
-    _probe("probe-joint-frames", PATCHES, CLIP, Spec(Blocks, {"order": Spec(Along, {"axis": "frame"}), "inner": FLOW}), Spec(PointHead), place="joint",
-           block={**ZERO, "streams": 2}, time=TIME, embed=SEEN, mixer={"qk_norm": "rms"}, ungraded=UNREAD_NORM),
-    _probe("probe-mmdit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="joint", block={**ZERO, "streams": 2, "norm": "rms"}, time=TIME, embed=SEEN, ungraded=UNREAD),
-    _probe("probe-pixart", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="cross", block={"modulate": "single", "cross": Spec(CrossAttention, {"heads": 4})},
-           stack={"shared": True, "final": "adaln"}, time=TIME, embed=SEEN),
-    _probe("probe-u-vit", PATCHES, (1, 16, 16), FLOW, Spec(PointHead), place="prefix", stack={"skips": True}, block=ZERO, time=TIME, embed=SEEN),
-    _probe("probe-cross-gpt", IDS, (16,), Spec(Autoregress, RASTER), Spec(CategoricalHead), place="cross", mixer={"slopes": True, "kv_heads": 2},
-           block={"cross": Spec(CrossAttention, {"heads": 4, "qk_norm": "cosine"})}),
-    _probe("probe-prefix-gpt", IDS, (16,), Spec(Autoregress, RASTER), Spec(CategoricalHead), place="prefix", mixer={"biases": "qv"},
-           block={"mlp": Spec(Experts, {"num": 3, "top": 2, "mlp": Spec(Mlp, {"activation": "swiglu"}), "shared": 1})}),
-    _probe("probe-random-order", IDS, (16,), Spec(Autoregress, {"order": Spec(Shuffle), "feed": Spec(Shift, {"own_place": True}), "aim": True}), Spec(CategoricalHead),
-           place="prefix", embed={"positions": (Spec(LearnedPositions),), "aim": True}),
-    _probe("probe-reversed", IDS, (16,), Spec(Autoregress, {"order": Spec(Raster, {"reverse": True}), "feed": Spec(Shift)}), Spec(CategoricalHead), place="start"),
-    _probe("probe-mixture", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(MixtureHead, {"components": 3, "floor": 1.0}), place="add", mixer={"slopes": True}),
-    _probe("probe-causal-mar", PATCHES, (1, 16, 16), Spec(Autoregress, RASTER), Spec(DenoisedHead, {"hidden": 32, "depth": 1, "inner": Spec(Flow, {
-        "path": Spec(Linear), "solver": Spec(Euler), "steps": 3, "per": "token"})}), place="add"),
-    _probe("probe-bits", Spec(Autoencoder, {"bottleneck": Spec(LFQ, {"bits": 5}), "width": 8}), (1, 16, 16), Spec(Masked, {"steps": 5, "choose": "random"}), Spec(BitsHead),
-           place="add"),
-    _probe("probe-discrete-flow", IDS, (16,), Spec(DiscreteFlow, {"steps": 5}), Spec(CategoricalHead), block=ZERO, time=TIME, embed=SEEN),
-    _probe("probe-discrete-blocks", IDS, (16,), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(DiscreteFlow, {"steps": 3})}), Spec(CategoricalHead),
-           block=ZERO, time=TIME, embed=SEEN),
-    _probe("probe-energy", PATCHES, (1, 16, 16), Spec(Energy, {"steps": 2, "rate": 1.0}), Spec(EnergyHead), place="add", embed=SEEN, ungraded=FLAT),
-    _probe("probe-energy-blocks", PATCHES, (1, 16, 16), Spec(Blocks, {"order": Spec(BlocksOf, {"size": 4}), "inner": Spec(Energy, {"steps": 2, "rate": 1.0})}),
-           Spec(EnergyHead), place="prefix", embed=SEEN, ungraded=FLAT),
-    _probe("probe-prefixed-maps", PATCHES, (1, 16, 16), Spec(Bijective, {"maps": 2, "noise": 0.1}), Spec(AffineHead, {"bound": 1.0}), place="prefix", stages=2),
-    _probe("probe-adversarial", PATCHES, (1, 16, 16), Spec(Adversarial), Spec(PointHead, {"small": 1.0}), embed=SEEN, block=ZERO, towers={"critic": Spec(Tower, {
-        "width": 32, "embed": Spec(Embed, SEEN), "backbone": Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4}), "mlp": Spec(Mlp)})}),
-        "head": Spec(PointHead, {"channels": 1, "small": 1.0}), "player": "critic"})}),
-)
-PROBES = {probe.name: probe for probe in _PROBES}
-"""Combinations of parts that no recipe may have yet, under the same contracts: every part of the engine is in one."""
+_AT = Path(__file__).with_name("probes.py")
+_SPEC = importlib.util.spec_from_file_location("contract_probes", _AT)
+assert _SPEC is not None and _SPEC.loader is not None
+_MODULE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_MODULE)
+PROBES: dict[str, Recipe] = _MODULE.PROBES
 
 CLASSES = ("a", "b", "c", "d", "e")
 WIDTH, HEADS = 32, 4
 LEAVES: dict[str, Callable[[Any], Any]] = {
-    "depth": lambda x: min(x, 2), "heads": lambda x: min(x, HEADS), "kv_heads": lambda x: None if x is None else min(x, 2), "head_width": lambda x: None if x is None else WIDTH // HEADS,
-    "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x, "maps": lambda x: min(x, 2), "stages": lambda x: min(x, 2),
-    "told": lambda x: min(x, WIDTH) if isinstance(x, int) else x, "size": lambda x: min(x, 4) if isinstance(x, int) else x, "run": lambda x: None if x is None else min(x, 4),
-    "steps": lambda x: min(x, 5), "buffer": lambda x: min(x, 2), "codes": lambda x: min(x, 32), "scales": lambda x: (1, 2, 4), "dropout": lambda x: 0.0,
-    "vocab": lambda x: min(x, 32) if isinstance(x, int) else x, "start": lambda x: None if x is None else 31, "stop": lambda x: None if x is None else 30,
+    "depth": lambda x: min(x, 2),
+    "heads": lambda x: min(x, HEADS),
+    "kv_heads": lambda x: None if x is None else min(x, 2),
+    "head_width": lambda x: None if x is None else WIDTH // HEADS,
+    "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x,
+    "maps": lambda x: min(x, 2),
+    "stages": lambda x: min(x, 2),
+    "told": lambda x: min(x, WIDTH) if isinstance(x, int) else x,
+    "size": lambda x: min(x, 4) if isinstance(x, int) else x,
+    "run": lambda x: None if x is None else min(x, 4),
+    "steps": lambda x: min(x, 5),
+    "buffer": lambda x: min(x, 2),
+    "codes": lambda x: min(x, 32),
+    "scales": lambda x: (1, 2, 4),
+    "dropout": lambda x: 0.0,
+    "vocab": lambda x: min(x, 32) if isinstance(x, int) else x,
+    "start": lambda x: None if x is None else 31,
+    "stop": lambda x: None if x is None else 30,
 }
 """What becomes of a leaf of that name. Rotary's head_width follows from WIDTH / HEADS."""
 
@@ -166,7 +103,7 @@ def stirred(system: Any, seed: int = 0) -> Any:
             if hasattr(says, "logits") and not hasattr(says, "mean"):
                 for p in tower.parameters():
                     if p.dim() > 1:
-                        p.copy_(torch.randn(p.shape, generator=g) * 0.4)    # logits far apart: what is said decides what is drawn
+                        p.copy_(torch.randn(p.shape, generator=g) * 0.4)  # logits far apart: what is said decides what is drawn
     return system
 
 
@@ -271,7 +208,7 @@ class Case:
         space = self.system.codec.space
         blank = space.blank(rows)
         high = (1 << space.bits) if space.bits else min(space.vocab, default=0)
-        high = high if space.stop is None else min(high, space.stop)        # nothing ends before its time
+        high = high if space.stop is None else min(high, space.stop)  # nothing ends before its time
         ids = None if blank.ids is None else torch.randint(0, high, blank.ids.shape, generator=g)
         return replace(blank, ids=ids, vec=None if blank.vec is None else torch.randn(blank.vec.shape, generator=g))
 
@@ -352,6 +289,7 @@ def _of(kind: str) -> Any:
     @pytest.fixture(name=kind, scope="session")
     def one(request: Any) -> Case:
         return made(request.param)
+
     return one
 
 

@@ -1,4 +1,5 @@
 """What every recipe promises, over every recipe at a size where it takes a fraction of a second."""
+
 from __future__ import annotations
 
 import json
@@ -30,7 +31,7 @@ def cost(system, batch, player, seed=7):
     return losses[player].mean()
 
 
-# ---- builds and learns ---------------------------------------------------------------------------------------------------------------------------------------
+# ---- builds and learns -----------------------------------------------------------------------------------------------
 
 
 def test_builds_and_says_what_it_is(any_case):
@@ -84,7 +85,7 @@ def test_every_parameter_gets_a_gradient(any_case):
     assert all(reason.strip() for reason in excused.values())
 
 
-# ---- one question in training, in generation, from memory ----------------------------------------------------------------------------------------------------
+# ---- one question in training, in generation, from memory ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [1, 3])
@@ -145,7 +146,7 @@ def test_teacher_forcing_equals_sampling_in_maps(bijective):
     for query, _, found in seen:
         turn = int(query.turn[0, 0])
         for x, y in zip(found, taught[query.stage], strict=True):
-            case.near(x, y[:, turn: turn + 1], 1e-3)
+            case.near(x, y[:, turn : turn + 1], 1e-3)
 
 
 def test_a_slot_is_fed_nothing_of_its_own_turn_or_later(ordered):
@@ -178,7 +179,7 @@ def test_an_answer_does_not_depend_on_its_own_turn_or_later(ordered):
             assert now == int(query.turn.max()) or not torch.allclose(x, y), "the answers say nothing of what came before"
 
 
-# ---- guidance and randomness ---------------------------------------------------------------------------------------------------------------------------------
+# ---- guidance and randomness -----------------------------------------------------------------------------------------
 
 
 def test_guidance_acts(guided):
@@ -198,14 +199,17 @@ def test_guidance_that_rises_acts(guided):
         steady, constant = case.watched()
     finally:
         system.guidance = mine
-    if len(rising) == 1:        # who asks once asks at the beginning, where a rising weight is that of no guidance
+    if len(rising) == 1:  # who asks once asks at the beginning, where a rising weight is that of no guidance
         assert not case.differs(risen, flattened) and case.differs(risen, steady)
         return
     progress = torch.stack([query.progress for query, _, _ in rising])
     assert float(progress.min()) >= 0 and 0 < float(progress.max()) <= 1
     for tokens, other in ((flattened, flat), (steady, constant)):
-        assert case.differs(risen, tokens) or any(not torch.allclose(x, y, rtol=1e-3, atol=1e-3) for (_, _, one), (_, _, two) in zip(rising, other, strict=True)
-                                                  for x, y in zip(one, two, strict=True))
+        assert case.differs(risen, tokens) or any(
+            not torch.allclose(x, y, rtol=1e-3, atol=1e-3)
+            for (_, _, one), (_, _, two) in zip(rising, other, strict=True)
+            for x, y in zip(one, two, strict=True)
+        )
 
 
 def test_randomness_determines(case):
@@ -222,7 +226,7 @@ def test_a_row_does_not_depend_on_its_batch(case):
     case.alike(case.sample(2, seed=3, told=some, rows=[3, 1]), whole.rows(torch.tensor([3, 1])))
 
 
-# ---- given ---------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- given -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", ["prompt", "scattered", "all"])
@@ -247,7 +251,7 @@ def test_given_may_differ_from_row_to_row(case):
 def test_what_is_given_is_heard(case):
     length = case.content(1).length
     first = torch.arange(length)
-    if hasattr(case.system.process, "order"):       # a prompt is what comes first in the order
+    if hasattr(case.system.process, "order"):  # a prompt is what comes first in the order
         first = case.system.process.order.turns(case.content(1).coord, rng=Rng.seeded(1, 1))[0]
     keep = first < int(first.max() + 1) // 2
     one, other = (case.sample(3, given=(case.content(3, seed=s), keep)) for s in (4, 5))
@@ -255,7 +259,7 @@ def test_what_is_given_is_heard(case):
     assert case.differs(one, other, rest) and case.differs(one, case.sample(3), rest)
 
 
-# ---- scores, storage, sources --------------------------------------------------------------------------------------------------------------------------------
+# ---- scores, storage, sources ----------------------------------------------------------------------------------------
 
 
 def test_scores_where_the_family_has_them(case):
@@ -302,7 +306,9 @@ def test_sources_are_cited(any_case):
     assert recipe.source
     for source in recipe.source:
         assert source.title.strip()
-        assert re.fullmatch(r"\d{4}\.\d{4,5}", source.arxiv) if source.arxiv else re.search(r"(19|20)\d\d", source.title), f"{source.title}: an arXiv number, or a year in the title"
+        assert re.fullmatch(r"\d{4}\.\d{4,5}", source.arxiv) if source.arxiv else re.search(r"(19|20)\d\d", source.title), (
+            f"{source.title}: an arXiv number, or a year in the title"
+        )
         said = json.dumps([source.title, source.code, source.at, source.arxiv])
         assert "http" not in said and "www." not in said
     assert recipe.title and recipe.family and recipe.modality

@@ -1,4 +1,5 @@
 """The filters of sampling, against a slow and literal reading of their definitions."""
+
 from __future__ import annotations
 
 import math
@@ -21,7 +22,7 @@ def literal(logits: list[float], how: Sampling) -> list[float]:
         p = share([x if i in ranked[: how.top_k] else 0.0 for i, x in enumerate(p)])
     if how.top_p < 1:
         kept, total = [], 0.0
-        for i in ranked:                            # the smallest set that reaches top_p, at least one
+        for i in ranked:  # the smallest set that reaches top_p, at least one
             kept.append(i)
             total += p[i]
             if total >= how.top_p:
@@ -32,8 +33,24 @@ def literal(logits: list[float], how: Sampling) -> list[float]:
     return p
 
 
-@pytest.mark.parametrize("how", [Sampling(), Sampling(0.5), Sampling(2.0), Sampling(top_k=1), Sampling(top_k=3), Sampling(top_k=99), Sampling(top_p=0.7), Sampling(top_p=0.05),
-                                 Sampling(top_p=0.0), Sampling(min_p=0.2), Sampling(1.3, 6, 0.8, 0.15), Sampling(0.7, 4, 0.99, 0.01)], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        Sampling(),
+        Sampling(0.5),
+        Sampling(2.0),
+        Sampling(top_k=1),
+        Sampling(top_k=3),
+        Sampling(top_k=99),
+        Sampling(top_p=0.7),
+        Sampling(top_p=0.05),
+        Sampling(top_p=0.0),
+        Sampling(min_p=0.2),
+        Sampling(1.3, 6, 0.8, 0.15),
+        Sampling(0.7, 4, 0.99, 0.01),
+    ],
+    ids=str,
+)
 def test_filters_equal_their_definition(how):
     logits = torch.randn(40, 9, generator=torch.Generator().manual_seed(0)) * 2
     mine = how.filtered(logits).softmax(-1)

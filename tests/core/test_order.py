@@ -1,4 +1,5 @@
 """Orders, and the rule of who sees whom."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,14 +12,17 @@ from omniform.core.rng import Rng
 from omniform.core.tokens import Axis, Space
 
 SOUND = Space(axes=(Axis("time", 4), Axis("book", 3)), vocab=(8,))
-PYRAMID = Space(axes=(Axis("scale", 3), Axis("y", 3), Axis("x", 3)), vocab=(8,),
-                coord=torch.cat([torch.cartesian_prod(torch.tensor([k]), torch.arange(k + 1), torch.arange(k + 1)) for k in range(3)]).float())
+PYRAMID = Space(
+    axes=(Axis("scale", 3), Axis("y", 3), Axis("x", 3)),
+    vocab=(8,),
+    coord=torch.cat([torch.cartesian_prod(torch.tensor([k]), torch.arange(k + 1), torch.arange(k + 1)) for k in range(3)]).float(),
+)
 
 
 def turns(order, space=SOUND, rows=2):
     turn = order.turns(space.blank(rows).coord, rng=Rng.seeded(0, rows))
     assert turn.shape == (rows, space.length) and turn.dtype == torch.long
-    for row in turn:            # from 0, without gaps
+    for row in turn:  # from 0, without gaps
         assert row.unique().tolist() == list(range(int(row.max()) + 1))
     return turn
 
@@ -42,8 +46,11 @@ def test_a_shuffle_is_another_in_every_row_and_uniform():
     assert float((turn.double().mean(0) - 5.5).abs().max()) < 5 * 3.45 / 20
 
 
-@pytest.mark.parametrize("order", [Raster(), Raster(True), Shuffle(), BlocksOf(5), Delay("time", "book", SOUND), Along("time", SOUND), Along("book", SOUND), Together()],
-                         ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize(
+    "order",
+    [Raster(), Raster(True), Shuffle(), BlocksOf(5), Delay("time", "book", SOUND), Along("time", SOUND), Along("book", SOUND), Together()],
+    ids=lambda o: type(o).__name__,
+)
 def test_the_pattern_is_a_promise_kept(order):
     turn = turns(order)
     step = turn.diff(dim=-1)

@@ -1,4 +1,5 @@
 """The one loop, and changes to a process's settings."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -34,7 +35,12 @@ class Countdown(Process):
     def step(self, net, state, *, rng):
         drawn = rng.uniform((state.tokens.batch, 4))[..., None]
         at = state.at + ~state.done
-        return replace(state, tokens=replace(state.tokens, vec=torch.where(state.done[:, None, None], state.tokens.vec, state.tokens.vec + drawn)), at=at, done=at >= self.wanted)
+        return replace(
+            state,
+            tokens=replace(state.tokens, vec=torch.where(state.done[:, None, None], state.tokens.vec, state.tokens.vec + drawn)),
+            at=at,
+            done=at >= self.wanted,
+        )
 
 
 def test_the_loop_runs_until_every_row_is_done():

@@ -1,4 +1,5 @@
 """Random numbers that are a function of who asks: uniform, independent, the same in any batch."""
+
 from __future__ import annotations
 
 import math
@@ -39,7 +40,7 @@ def test_every_bit_is_fair():
 
 
 def test_the_ends_are_never_reached(monkeypatch):
-    for bits in (-1, 0):            # all ones, all zeros
+    for bits in (-1, 0):  # all ones, all zeros
         monkeypatch.setattr(Rng, "integers64", lambda self, shape, bits=bits: torch.full(tuple(shape), bits, dtype=torch.int64))
         rng = Rng.seeded(0)
         assert 0 < float(rng.uniform((1, 1))) < 1
@@ -67,7 +68,9 @@ def test_a_row_is_the_same_in_every_batch():
     whole = Rng.seeded(7, 5).normal((5, 3, 2))
     assert torch.equal(Rng.seeded(7, [4, 1]).normal((2, 3, 2)), whole[[4, 1]])
     assert torch.equal(Rng.seeded(7, 5).take(torch.tensor([4, 1])).normal((2, 3, 2)), whole[[4, 1]])
-    assert torch.equal(Rng.seeded(7, 5).split("a").fold(torch.arange(5)).uniform((5, 2))[3:4], Rng.seeded(7, [3]).split("a").fold(torch.tensor([3])).uniform((1, 2)))
+    assert torch.equal(
+        Rng.seeded(7, 5).split("a").fold(torch.arange(5)).uniform((5, 2))[3:4], Rng.seeded(7, [3]).split("a").fold(torch.tensor([3])).uniform((1, 2))
+    )
     assert not torch.equal(Rng.seeded(8, 5).normal((5, 3, 2)), whole)
 
 
@@ -77,8 +80,20 @@ def test_a_shorter_draw_is_the_beginning_of_a_longer_one():
 
 def test_streams_do_not_repeat_each_other():
     rng = Rng.seeded(9)
-    streams = [rng.split("a"), rng.split("b"), rng.split(1), rng.split(2), rng.fold(0), rng.fold(1), rng.split("a").split("b"), rng.split("b").split("a"),
-               rng.split("a").fold(1), rng.fold(1).split("a"), Rng.seeded(10), Rng.seeded(9)]
+    streams = [
+        rng.split("a"),
+        rng.split("b"),
+        rng.split(1),
+        rng.split(2),
+        rng.fold(0),
+        rng.fold(1),
+        rng.split("a").split("b"),
+        rng.split("b").split("a"),
+        rng.split("a").fold(1),
+        rng.fold(1).split("a"),
+        Rng.seeded(10),
+        Rng.seeded(9),
+    ]
     draws = torch.stack([s.uniform((1, 4000))[0].double() for s in streams])
     corr = torch.corrcoef(draws) - torch.eye(len(streams))
     assert float(corr.abs().max()) < 5 / math.sqrt(4000)

@@ -1,4 +1,5 @@
 """A class and its arguments, not yet built: checked, changed by path, written as JSON that cannot name what it likes."""
+
 from __future__ import annotations
 
 import json
@@ -59,12 +60,37 @@ def test_json_and_back():
         to_json({1, 2})
 
 
-@pytest.mark.parametrize("make", ["os:system", "builtins:eval", "omniform:..os", "omniformity.evil:Class", "omniform.core.spec:importlib", "omniform.core.spec:from_json",
-                                  "omniform.system.storage:Path", "omniform.system.build:Path", "omniform.core.spec:Spec.build", "subprocess:Popen", "omniform.nowhere:X",
-                                  "omniform.core.spec:Nothing", "omniform.core.net:nn", "", ":", "omniform."])
+@pytest.mark.parametrize(
+    "make",
+    [
+        "os:system",
+        "builtins:eval",
+        "omniform:..os",
+        "omniformity.evil:Class",
+        "omniform.core.spec:importlib",
+        "omniform.core.spec:from_json",
+        "omniform.system.storage:Path",
+        "omniform.system.build:Path",
+        "omniform.core.spec:Spec.build",
+        "subprocess:Popen",
+        "omniform.nowhere:X",
+        "omniform.core.spec:Nothing",
+        "omniform.core.net:nn",
+        "",
+        ":",
+        "omniform.",
+    ],
+)
 def test_json_cannot_name_what_it_likes(make):
     with pytest.raises(CheckpointError):
         from_json({"make": make, "args": {}})
+
+
+def test_json_does_not_even_import_what_is_not_of_this_library(tmp_path, monkeypatch):
+    (tmp_path / "trap_of_a_recipe.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CheckpointError, match="classes of omniform only"):
+        from_json({"make": "trap_of_a_recipe:Trap", "args": {}})
 
 
 def test_json_with_arguments_that_the_class_does_not_take():

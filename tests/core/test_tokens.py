@@ -1,4 +1,5 @@
 """Tokens and the space they come from."""
+
 from __future__ import annotations
 
 import pytest
@@ -35,7 +36,9 @@ def test_only_an_open_axis_has_an_extent():
 
 def test_gather_put_where_join():
     g = torch.Generator().manual_seed(0)
-    tokens = Tokens(torch.randint(0, 8, (2, 6, 2), generator=g), torch.randn(2, 6, 2, generator=g), *(getattr(SPACE.blank(2), n) for n in ("coord", "kind", "doc")))
+    tokens = Tokens(
+        torch.randint(0, 8, (2, 6, 2), generator=g), torch.randn(2, 6, 2, generator=g), *(getattr(SPACE.blank(2), n) for n in ("coord", "kind", "doc"))
+    )
     index = torch.tensor([[4, 0], [1, 5]])
     some = tokens.gather(index)
     for b in range(2):

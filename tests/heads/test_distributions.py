@@ -1,4 +1,5 @@
 """What heads speak, against torch.distributions and against counting."""
+
 from __future__ import annotations
 
 import math
@@ -30,8 +31,11 @@ def close(x, y, tol=1e-5):
 
 
 EXAMPLES = {
-    "categorical": Categorical(randn(B, L, Q, V)), "bits": Bits(randn(B, L, 6)), "affine": Affine(randn(B, L, C), 0.5 * randn(B, L, C, seed=1)),
-    "mixture": Mixture(randn(B, L, K), randn(B, L, K, C, seed=1), 0.5 * randn(B, L, K, C, seed=2)), "point": Point(randn(B, L, C), randn(B, L, C, seed=1)),
+    "categorical": Categorical(randn(B, L, Q, V)),
+    "bits": Bits(randn(B, L, 6)),
+    "affine": Affine(randn(B, L, C), 0.5 * randn(B, L, C, seed=1)),
+    "mixture": Mixture(randn(B, L, K), randn(B, L, K, C, seed=1), 0.5 * randn(B, L, K, C, seed=2)),
+    "point": Point(randn(B, L, C), randn(B, L, C, seed=1)),
 }
 
 
@@ -96,7 +100,7 @@ def test_draws_have_the_stated_law(temperature):
         x = wide("mixture").sample(rng=Rng.seeded(4, 1), how=how).vec[0]
         share = d.logits[0, 0].softmax(-1)[:, None]
         mean = (share * d.mean[0, 0]).sum(0)
-        var = (share * (d.mean[0, 0] ** 2 + (2 * d.log_scale[0, 0]).exp())).sum(0) - mean ** 2
+        var = (share * (d.mean[0, 0] ** 2 + (2 * d.log_scale[0, 0]).exp())).sum(0) - mean**2
         assert float(((x.mean(0) - mean) / var.sqrt()).abs().max()) < few and float((x.var(0) / var - 1).abs().max()) < 3 * few
 
 
@@ -124,8 +128,11 @@ def test_places_and_mixing(name):
     other = d.mapped(lambda x: -x)
     one, zero = torch.ones(B), torch.zeros(B)
     close(type(d).mix([d, other], [one, zero]).nll(target, rng=RNG), d.nll(target, rng=RNG))
-    close(type(d).mix([d, other], [2 * one, -one]).nll(target, rng=RNG), d.mapped(lambda x: 3 * x).nll(target, rng=RNG) if name != "point" else
-          Point(3 * d.value).nll(target, rng=RNG), 1e-4)
+    close(
+        type(d).mix([d, other], [2 * one, -one]).nll(target, rng=RNG),
+        d.mapped(lambda x: 3 * x).nll(target, rng=RNG) if name != "point" else Point(3 * d.value).nll(target, rng=RNG),
+        1e-4,
+    )
 
 
 def test_heads_have_the_shapes_they_say():

@@ -1,4 +1,5 @@
 """Set by set: feeds, orders, prompts, the end."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -52,8 +53,18 @@ def test_a_start_token_is_fed_first():
     assert made.ids[0, :, 0].tolist() == [8, 0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("order", [Spec(Raster, {"reverse": True}), Spec(Shuffle), Spec(Delay, {"time": "time", "book": "book"}), Spec(Coarse, {"time": "time", "book": "book"}),
-                                   Spec(Along, {"axis": "time"}), Spec(Along, {"axis": "book"})], ids=lambda s: s.make.__name__)
+@pytest.mark.parametrize(
+    "order",
+    [
+        Spec(Raster, {"reverse": True}),
+        Spec(Shuffle),
+        Spec(Delay, {"time": "time", "book": "book"}),
+        Spec(Coarse, {"time": "time", "book": "book"}),
+        Spec(Along, {"axis": "time"}),
+        Spec(Along, {"axis": "book"}),
+    ],
+    ids=lambda s: s.make.__name__,
+)
 @pytest.mark.parametrize("along", [None, "book"])
 def test_a_slot_is_fed_the_last_token_of_strictly_lower_turn(order, along):
     process, tokens = Autoregress(SOUND, order, Spec(Shift, {"along": along})), filled(SOUND)
@@ -72,7 +83,7 @@ def test_own_place_and_aim():
     process = Autoregress(TEXT, Spec(Shuffle), Spec(Shift, {"own_place": True}), aim=True)
     net, tokens = Echo(), filled(TEXT)
     process.loss(net, tokens, rng=Rng.seeded(0, 2))
-    (query, _), = net.asked
+    ((query, _),) = net.asked
     assert torch.equal(query.aim, tokens.coord) and not torch.equal(query.tokens.coord, tokens.coord)
     turn = process.order.turns(tokens.coord, rng=Rng.seeded(0, 2).split("order"))
     for b in range(2):
@@ -95,9 +106,21 @@ def test_a_row_ends_at_its_stop_and_the_rest_is_padding():
     tokens = filled(space)
     given = torch.tensor([[True] + [False] * 5] * 2)
     net = Echo()
-    made = generate(Autoregress(space, Spec(Raster), Spec(Shift)), net, replace(tokens, ids=torch.tensor([[[1]] + [[0]] * 5, [[4]] + [[0]] * 5])), rng=Rng.seeded(0, 2), given=given)
+    made = generate(
+        Autoregress(space, Spec(Raster), Spec(Shift)),
+        net,
+        replace(tokens, ids=torch.tensor([[[1]] + [[0]] * 5, [[4]] + [[0]] * 5])),
+        rng=Rng.seeded(0, 2),
+        given=given,
+    )
     assert made.real.tolist() == [[True, True] + [False] * 4, [True] * 6] and made.ids[1, :, 0].tolist() == [4, 5, 6, 7, 8, 0]
-    both = generate(Autoregress(space, Spec(Raster), Spec(Shift)), net := Echo(), replace(tokens, ids=torch.tensor([[[1]] + [[0]] * 5] * 2)), rng=Rng.seeded(0, 2), given=given)
+    both = generate(
+        Autoregress(space, Spec(Raster), Spec(Shift)),
+        net := Echo(),
+        replace(tokens, ids=torch.tensor([[[1]] + [[0]] * 5] * 2)),
+        rng=Rng.seeded(0, 2),
+        given=given,
+    )
     assert len(net.asked) == 3 and both.real.sum(1).tolist() == [2, 2], "nobody is asked when everybody is done"
 
 

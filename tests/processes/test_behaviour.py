@@ -2,6 +2,7 @@
 
 Small networks, seconds each. Evaluation is exact or on so many held-out examples that its error is far below what is asked.
 """
+
 from __future__ import annotations
 
 import math
@@ -38,7 +39,7 @@ from omniform.system.network import Network
 L, V = 6, 3
 MOVE = torch.tensor([[0.65, 0.25, 0.10], [0.15, 0.60, 0.25], [0.30, 0.10, 0.60]], dtype=torch.float64)
 START = torch.linalg.matrix_power(MOVE, 200)[0]
-EVERY = torch.cartesian_prod(*[torch.arange(V)] * L)                                    # all 729 sequences
+EVERY = torch.cartesian_prod(*[torch.arange(V)] * L)  # all 729 sequences
 LOG_P = START.log()[EVERY[:, 0]] + MOVE.log()[EVERY[:, :-1], EVERY[:, 1:]].sum(1)
 P = LOG_P.exp()
 ENTROPY = float(-(P * LOG_P).sum())
@@ -61,8 +62,14 @@ def trained(net, process, batch, steps, lr=4e-3):
 def transformer(space, head, width=32, depth=2, hidden=True, time=False, seed=0, modulate=None):
     torch.manual_seed(seed)
     block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp), "modulate": modulate})
-    return Network(width, space, Spec(Embed, {"positions": (Spec(LearnedPositions, {"std": 0.5}),), "hidden": hidden, "std": 0.5}), Spec(Stack, {"depth": depth, "block": block}), head,
-                   time=Spec(TimeEmbedding) if time else None)
+    return Network(
+        width,
+        space,
+        Spec(Embed, {"positions": (Spec(LearnedPositions, {"std": 0.5}),), "hidden": hidden, "std": 0.5}),
+        Spec(Stack, {"depth": depth, "block": block}),
+        head,
+        time=Spec(TimeEmbedding) if time else None,
+    )
 
 
 def chain(rows):
@@ -81,7 +88,7 @@ def test_a_gpt_reaches_the_entropy_of_a_markov_chain():
     codec, batch = chain(128)
     process = Autoregress(codec.space, Spec(Raster), Spec(Shift))
     net = trained(transformer(codec.space, Spec(CategoricalHead), depth=1), process, batch, 400, lr=5e-3)
-    with torch.no_grad():           # exact: every sequence that there is, weighted by its probability
+    with torch.no_grad():  # exact: every sequence that there is, weighted by its probability
         nats = process.bound(net.open(Context(len(EVERY))), codec.encode(EVERY), rng=Rng.seeded(0, len(EVERY))).double()
     assert float(torch.exp(-nats).sum()) == pytest.approx(1, abs=1e-4)
     assert 1 <= float((P * nats).sum()) / ENTROPY < 1.01
@@ -91,7 +98,7 @@ def test_a_masked_model_reaches_the_entropy_of_a_markov_chain():
     codec, batch = chain(128)
     process = Masked(weight="bound", schedule="linear")
     net = trained(transformer(codec.space, Spec(CategoricalHead)), process, batch, 800, lr=7e-3)
-    with torch.no_grad():           # every sequence, every size of hidden set, several sets each
+    with torch.no_grad():  # every sequence, every size of hidden set, several sets each
         draws = 4 * L
         nats = process.bound(net.open(Context(len(EVERY))), codec.encode(EVERY), rng=Rng.seeded(0, len(EVERY)), draws=draws).double()
     ratio = float((P * nats).sum()) / ENTROPY
@@ -102,7 +109,7 @@ def test_a_masked_model_reaches_the_entropy_of_a_markov_chain():
     assert float((pairs / pairs.sum(1, keepdim=True) - MOVE).abs().max()) < 0.05
 
 
-# ---- continuous ----------------------------------------------------------------------------------------------------------------------------------------------
+# ---- continuous ------------------------------------------------------------------------------------------------------
 
 MEANS, SD, SHARE = torch.tensor([[-1.2, 0.4], [1.0, 0.9], [0.3, -1.1]]), 0.35, torch.tensor([0.5, 0.3, 0.2])
 PLANE = Space(axes=(Axis("x", 1),), channels=2)
@@ -116,10 +123,10 @@ def mixture(rows, g):
 def exact_velocity(z, t):
     """E[x - e | z] of the mixture on the linear path, in closed form: each component is Gaussian, with posterior weights."""
     t = t[:, None]
-    var = t ** 2 * SD ** 2 + (1 - t) ** 2
+    var = t**2 * SD**2 + (1 - t) ** 2
     gap = z[:, None] - t[..., None] * MEANS
     weight = (SHARE.log() - 0.5 * gap.square().sum(-1) / var).softmax(-1)[..., None]
-    x = MEANS + (t * SD ** 2 / var)[..., None] * gap
+    x = MEANS + (t * SD**2 / var)[..., None] * gap
     e = ((1 - t) / var)[..., None] * gap
     return (weight * (x - e)).sum(1)
 
@@ -128,7 +135,9 @@ def test_a_flow_learns_the_exact_velocity_and_score_of_a_gaussian_mixture():
     g = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     block = Spec(PreNorm, {"mixer": Spec(Mlp), "mlp": Spec(Mlp), "modulate": "zero"})
-    net = Network(48, PLANE, Spec(Embed, {"hidden": False}), Spec(Stack, {"depth": 2, "block": block, "final": "adaln"}), Spec(PointHead), time=Spec(TimeEmbedding))
+    net = Network(
+        48, PLANE, Spec(Embed, {"hidden": False}), Spec(Stack, {"depth": 2, "block": block, "final": "adaln"}), Spec(PointHead), time=Spec(TimeEmbedding)
+    )
     process = Flow(Spec(Linear), Spec(Heun), space=PLANE, steps=20)
     trained(net, process, lambda step: replace(PLANE.blank(256), vec=mixture(256, g)[:, None]), 1200, lr=3e-3)
     x, e = mixture(4000, g), torch.randn(4000, 2, generator=g)
@@ -155,7 +164,7 @@ def test_a_denoised_distribution_learns_two_modes():
     space = Space(axes=(Axis("x", 4),), channels=1)
     head = DenoisedHead(8, space, Spec(Flow, {"path": Spec(Linear), "solver": Spec(Heun), "steps": 12, "per": "token"}), hidden=32, depth=2)
     h = torch.zeros(64, 4, 8)
-    h[:, 2:, 0] = 1                     # the second half of the places has its modes at 3 and 1
+    h[:, 2:, 0] = 1  # the second half of the places has its modes at 3 and 1
     centre = torch.tensor([0.0, 0.0, 2.0, 2.0])
     g = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.0)

@@ -1,4 +1,5 @@
 """Invertible maps: they invert, and say how much they stretch."""
+
 from __future__ import annotations
 
 import math
@@ -29,8 +30,14 @@ SPACE = Space(axes=(Axis("time", L),), channels=C)
 
 def network(maps, seed=0):
     torch.manual_seed(seed)
-    made = Network(16, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),)}),
-                   Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}), Spec(AffineHead), stages=maps).eval()
+    made = Network(
+        16,
+        SPACE,
+        Spec(Embed, {"positions": (Spec(LearnedPositions),)}),
+        Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}),
+        Spec(AffineHead),
+        stages=maps,
+    ).eval()
     for tower in made.towers.values():
         torch.nn.init.normal_(tower.head.out.weight, std=0.15)
     return made
@@ -86,7 +93,14 @@ def test_the_density_integrates_to_one():
     """Importance sampling from a wide Gaussian: E[p / q] = 1."""
     space = Space(axes=(Axis("time", 2),), channels=1)
     torch.manual_seed(1)
-    net = Network(16, space, Spec(Embed), Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}), Spec(AffineHead), stages=2)
+    net = Network(
+        16,
+        space,
+        Spec(Embed),
+        Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}),
+        Spec(AffineHead),
+        stages=2,
+    )
     for tower in net.eval().towers.values():
         torch.nn.init.normal_(tower.head.out.weight, std=0.1)
     n, wide = 40000, 2.5
@@ -112,7 +126,7 @@ def test_denoising_is_tweedies_formula():
             step = torch.zeros(1, L, C, dtype=torch.float64)
             step[0, i, c] = h
             slope[:, i, c] = (score(x.vec.double() + step) - score(x.vec.double() - step)) / (2 * h)
-    assert torch.allclose(y.vec.double(), x.vec.double() - sigma ** 2 * slope, atol=3e-3)
+    assert torch.allclose(y.vec.double(), x.vec.double() - sigma**2 * slope, atol=3e-3)
     assert float((y.vec - x.vec).abs().max()) > 0.01
 
 

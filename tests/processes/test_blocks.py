@@ -1,4 +1,5 @@
 """Block by block: limits in which it equals something known, and lanes that do not leak."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -33,8 +34,13 @@ SPACE = Space(axes=(Axis("time", L),), vocab=(V,))
 
 def network(seed=0, double=True):
     torch.manual_seed(seed)
-    made = Network(16, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}),
-                   Spec(Stack, {"depth": 2, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}), Spec(CategoricalHead))
+    made = Network(
+        16,
+        SPACE,
+        Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}),
+        Spec(Stack, {"depth": 2, "block": Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp)})}),
+        Spec(CategoricalHead),
+    )
     return made.double().eval() if double else made.eval()
 
 
@@ -55,9 +61,9 @@ def autoregressive_nll(net, said):
         session = net.open(Context(said.batch), memory="recall")
         for before in range(r):
             clean = asked(said.at(slice(before, before + 1)), torch.ones(said.batch, 1, dtype=torch.bool), torch.zeros(said.batch))
-            session(replace(clean, turn=turn[:, before: before + 1], pattern="any"), remember=True)
+            session(replace(clean, turn=turn[:, before : before + 1], pattern="any"), remember=True)
         here = said.at(slice(r, r + 1))
-        answer = session(replace(asked(here, torch.zeros(said.batch, 1, dtype=torch.bool), torch.zeros(said.batch)), turn=turn[:, r: r + 1], pattern="any"))
+        answer = session(replace(asked(here, torch.zeros(said.batch, 1, dtype=torch.bool), torch.zeros(said.batch)), turn=turn[:, r : r + 1], pattern="any"))
         total += answer.distribution.logits[:, 0, 0].log_softmax(-1).gather(1, here.ids[:, 0])[:, 0].neg()
     return total
 
@@ -77,8 +83,11 @@ def test_one_block_is_the_masked_model():
     """L' = n reproduces the inner process's loss and bound with the same seed."""
     net, said = network(), tokens()
     inner = Masked(weight="bound", run=L, schedule="linear")
-    assert torch.allclose(blocks(L).bound(net.open(Context(3)), said, rng=Rng.seeded(0, 3)).double(),
-                          inner.bound(net.open(Context(3)), said, rng=Rng.seeded(0, 3).split("inner")).double(), rtol=1e-6)
+    assert torch.allclose(
+        blocks(L).bound(net.open(Context(3)), said, rng=Rng.seeded(0, 3)).double(),
+        inner.bound(net.open(Context(3)), said, rng=Rng.seeded(0, 3).split("inner")).double(),
+        rtol=1e-6,
+    )
     mine, theirs = blocks(L).loss(net.open(Context(3)), said, rng=Rng.seeded(0)), inner.loss(net.open(Context(3)), said, rng=Rng.seeded(0).split("inner"))
     assert torch.allclose(mine.mean(), theirs.mean(), rtol=1e-6)
 
@@ -94,8 +103,8 @@ def test_no_block_hears_of_a_later_one_nor_of_another_noisy_one(size):
     other = tokens(seed=9)
     for block in range(L // size):
         mine = turn == block
-        changed = said.where(turn < block, other)           # this block's record and all later
-        noisy = said.where(mine, other)                     # every other block's question
+        changed = said.where(turn < block, other)  # this block's record and all later
+        noisy = said.where(mine, other)  # every other block's question
         assert torch.equal(ask(changed, noisy, torch.where(mine, known, ~known))[mine], before[mine])
         if block:
             assert not torch.allclose(ask(said.where(turn >= block, other), said, known)[mine], before[mine]), "the past is not heard"

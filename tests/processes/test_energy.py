@@ -1,4 +1,5 @@
 """Descent down an energy, and the two players."""
+
 from __future__ import annotations
 
 import math
@@ -7,20 +8,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from omniform.core.codec import player_parameters
-from omniform.core.errors import BadArgument
-from omniform.core.process import generate
-from omniform.core.query import Answer
-from omniform.core.rng import Rng
-from omniform.core.spec import Spec
-from omniform.core.tokens import Axis, Space
 from omniform.backbones.attention import Attention
 from omniform.backbones.blocks import PreNorm
 from omniform.backbones.embed import Embed
 from omniform.backbones.mlp import Mlp
 from omniform.backbones.positions import LearnedPositions
 from omniform.backbones.stack import Stack
+from omniform.core.codec import player_parameters
+from omniform.core.errors import BadArgument
 from omniform.core.net import Context
+from omniform.core.process import generate
+from omniform.core.query import Answer
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.core.tokens import Axis, Space
 from omniform.heads.point import EnergyHead, Point, PointHead
 from omniform.processes.adversarial import Adversarial
 from omniform.processes.energy import Energy
@@ -57,7 +58,7 @@ def test_a_quadratic_energy_is_descended_in_closed_form(steps):
 def test_the_loss_is_the_error_of_where_it_ends():
     x = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
     y = Rng.seeded(0).split("start").normal(x.shape)
-    after = [TARGET + 0.7 ** n * (y - TARGET) for n in (1, 2)]
+    after = [TARGET + 0.7**n * (y - TARGET) for n in (1, 2)]
     cost = [float(0.5 * (a - x).square().sum()) for a in after]
     for every, expected in ((True, sum(cost) / 2), (False, cost[1])):
         losses = Energy(steps=2, rate=0.6, every=every).loss(Bowl(), replace(SPACE.blank(4), vec=x), rng=Rng.seeded(0))
@@ -104,6 +105,7 @@ def test_slopes_and_their_derivatives_equal_finite_differences():
 
 def process_question(tokens, y):
     from omniform.processes.masked import asked
+
     return asked(replace(tokens, vec=y), torch.ones(2, 3, dtype=torch.bool), torch.zeros(2))
 
 
@@ -119,11 +121,11 @@ def test_an_energy_learns_where_the_data_is():
     for steps in (1, 2):
         made = generate(process.but(steps=steps), net.open(Context(64)), SPACE.blank(64), rng=Rng.seeded(9, 64))
         error.append(float((made.vec - x[:1]).square().mean()))
-    noise = float(x[0].square().mean()) + 1             # the error of where it starts
+    noise = float(x[0].square().mean()) + 1  # the error of where it starts
     assert error[1] < error[0] < noise and error[1] < 0.25 * noise
 
 
-# ---- two players ----------------------------------------------------------------------------------------------------------------------------------------------
+# ---- two players -----------------------------------------------------------------------------------------------------
 
 ONE = Space(axes=(Axis("x", 1),), channels=1)
 
@@ -131,7 +133,10 @@ ONE = Space(axes=(Axis("x", 1),), channels=1)
 def players():
     torch.manual_seed(0)
     stack = Spec(Stack, {"depth": 1, "block": Spec(PreNorm, {"mixer": Spec(Mlp)})})
-    critic = Spec(Tower, {"width": 16, "embed": Spec(Embed, {"hidden": False}), "backbone": stack, "head": Spec(PointHead, {"channels": 1, "small": 1.0}), "player": "critic"})
+    critic = Spec(
+        Tower,
+        {"width": 16, "embed": Spec(Embed, {"hidden": False}), "backbone": stack, "head": Spec(PointHead, {"channels": 1, "small": 1.0}), "player": "critic"},
+    )
     net = Network(16, ONE, Spec(Embed, {"hidden": False}), stack, Spec(PointHead, {"small": 1.0}), towers={"critic": critic})
     net.differentiate_twice()
     return net

@@ -1,4 +1,5 @@
 """Flows with perfect networks: what is asked, what is given, what is drawn."""
+
 from __future__ import annotations
 
 import math
@@ -41,7 +42,7 @@ class Knows:
         return Answer(Point(self.path.target(self.predict, self.x, e, t)))
 
 
-@pytest.mark.parametrize("predict", ["data", "velocity"])     # not the noise: at t = 0 there is no data in z, so the noise alone cannot name it
+@pytest.mark.parametrize("predict", ["data", "velocity"])  # not the noise: at t = 0 there is no data in z, so the noise alone cannot name it
 @pytest.mark.parametrize("path", [Linear, Cosine])
 def test_a_perfect_network_returns_the_data(path, predict):
     for steps in (1, 5):
@@ -117,13 +118,16 @@ def test_temperature_cools_the_solvers_noise():
     ends = []
     for temperature in (1.0, 0.5, 0.0):
         seen = []
-        generate(flow(solver=Spec(Ancestral), predict="data", steps=3, temperature=temperature), Nothing(), wide.blank(1), rng=Rng.seeded(0, 1), watch=seen.append)
+        generate(
+            flow(solver=Spec(Ancestral), predict="data", steps=3, temperature=temperature), Nothing(), wide.blank(1), rng=Rng.seeded(0, 1), watch=seen.append
+        )
         ends.append(float(seen[0].tokens.vec.std()))
     assert ends[0] == pytest.approx(2 / 3, rel=0.05) and ends[1] == pytest.approx(1 / 3, rel=0.05) and ends[2] == 0
 
 
 def test_a_learned_variance_is_best_at_the_true_posterior():
     """The variational term is smallest where the spread names the variance of the reverse step (data a point: the lower bound, -1)."""
+
     class Says(Knows):
         def __call__(self, query, *, remember=False):
             value = super().__call__(query).distribution.value
@@ -145,7 +149,7 @@ def test_refusals():
         DiscreteFlow(SPACE)
 
 
-# ---- discrete states ------------------------------------------------------------------------------------------------------------------------------------------
+# ---- discrete states -------------------------------------------------------------------------------------------------
 
 V = 3
 PAIR = Space(axes=(Axis("time", 2),), vocab=(V,))
@@ -161,7 +165,7 @@ class Posterior:
     def __call__(self, query, *, remember=False):
         t = query.time[:, :1].double()
         ids = query.tokens.ids[..., 0]
-        seen = t[..., None] * torch.nn.functional.one_hot(ids, V) + (1 - t[..., None]) / V          # (B, 2, V): p(x_t | x_1 = v)
+        seen = t[..., None] * torch.nn.functional.one_hot(ids, V) + (1 - t[..., None]) / V  # (B, 2, V): p(x_t | x_1 = v)
         weight = self.joint * seen[:, 0, :, None] * seen[:, 1, None, :]
         weight = weight / weight.sum((1, 2), keepdim=True)
         return Answer(Categorical(torch.stack([weight.sum(2), weight.sum(1)], 1).clamp(min=1e-30).log()[:, :, None]))

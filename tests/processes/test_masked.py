@@ -1,4 +1,5 @@
 """Hidden places: how many are shown when, the bound of an oracle, the law of the samples."""
+
 from __future__ import annotations
 
 import itertools
@@ -18,7 +19,7 @@ from omniform.processes.masked import SCHEDULES, Masked
 
 L, V = 4, 3
 SPACE = Space(axes=(Axis("time", L),), vocab=(V,))
-EVERY = torch.tensor(list(itertools.product(range(V), repeat=L)))               # (81, 4)
+EVERY = torch.tensor(list(itertools.product(range(V), repeat=L)))  # (81, 4)
 JOINT = torch.softmax(1.5 * torch.randn(len(EVERY), dtype=torch.float64, generator=torch.Generator().manual_seed(0)), 0)
 ENTROPY = float(-(JOINT * JOINT.log()).sum())
 
@@ -64,6 +65,7 @@ class Still:
 
 def tokens_of(ids):
     from dataclasses import replace
+
     return replace(SPACE.blank(len(ids)), ids=ids[..., None])
 
 
@@ -72,7 +74,10 @@ def test_the_bound_of_an_oracle_is_the_entropy():
     rows = 200
     process = Masked(weight="bound")
     exact = -(JOINT.log())
-    total = sum(JOINT[i] * process.bound(Oracle(), tokens_of(EVERY[i: i + 1].expand(rows, -1)), rng=Rng.seeded(int(i), rows)).double().mean() for i in range(len(EVERY)))
+    total = sum(
+        JOINT[i] * process.bound(Oracle(), tokens_of(EVERY[i : i + 1].expand(rows, -1)), rng=Rng.seeded(int(i), rows)).double().mean()
+        for i in range(len(EVERY))
+    )
     assert abs(float(total) - ENTROPY) < 0.01 * ENTROPY
     one = process.bound(Oracle(), tokens_of(EVERY[5:6].expand(4000, -1)), rng=Rng.seeded(3, 4000)).double()
     assert abs(float(one.mean() - mean_over_orders(5))) < 5 * float(one.std()) / math.sqrt(4000)
@@ -112,7 +117,7 @@ def test_runs_have_a_time_and_a_size_each():
         assert bool(((~known).reshape(7, 2, 2).sum(-1) >= 1).all())
     sizes = torch.stack([(~known).reshape(7, 2, 2).sum(-1) for known in net.known])
     assert bool((sizes == 1).any()) and bool((sizes == 2).any())
-    assert torch.equal(sizes.sort(0).values[:, 0, 0], torch.tensor([1] * 4 + [2] * 4))       # stratified over sizes
+    assert torch.equal(sizes.sort(0).values[:, 0, 0], torch.tensor([1] * 4 + [2] * 4))  # stratified over sizes
 
 
 @pytest.mark.parametrize("choose", ["confidence", "random"])
@@ -172,8 +177,8 @@ def test_samples_of_an_oracle_have_its_law(choose):
     process = Masked(L if choose == "random" else 200, "linear", choose)
     net = Oracle()
     ids = generate(process, net, SPACE.blank(rows), rng=Rng.seeded(0, rows)).ids[..., 0]
-    counts = torch.bincount((ids * V ** torch.arange(L - 1, -1, -1)).sum(-1), minlength=V ** L) / rows
-    noise = float((2 / math.pi * JOINT * (1 - JOINT) / rows).sqrt().sum()) / 2            # expected total variation of so many true draws
+    counts = torch.bincount((ids * V ** torch.arange(L - 1, -1, -1)).sum(-1), minlength=V**L) / rows
+    noise = float((2 / math.pi * JOINT * (1 - JOINT) / rows).sqrt().sum()) / 2  # expected total variation of so many true draws
     assert float((counts - JOINT).abs().sum()) / 2 < 1.35 * noise
 
 
@@ -188,7 +193,7 @@ def test_few_steps_are_worse_than_many():
     rows, gaps = 6000, []
     for steps in (1, 2, 4):
         ids = generate(Masked(steps, "linear", "random"), Oracle(), SPACE.blank(rows), rng=Rng.seeded(0, rows)).ids[..., 0]
-        counts = torch.bincount((ids * V ** torch.arange(L - 1, -1, -1)).sum(-1), minlength=V ** L) / rows
+        counts = torch.bincount((ids * V ** torch.arange(L - 1, -1, -1)).sum(-1), minlength=V**L) / rows
         gaps.append(float((counts - JOINT).abs().sum()) / 2)
     assert gaps[0] > gaps[1] > gaps[2]
 
@@ -199,7 +204,7 @@ def test_ratios_and_smoothing():
     assert 0.7 <= float(shares.min()) and float((shares >= 0.98).float().mean()) > 0.04
     assert float(shares.mean()) == pytest.approx(0.7 + 0.25 * 0.6, abs=0.1)
     hide, weight = Masked()._hidden(many, Rng.seeded(0))
-    assert weight.eq(1).all() and float(hide.float().mean()) == pytest.approx(2 / math.pi, abs=0.03)     # the mean of the cosine
+    assert weight.eq(1).all() and float(hide.float().mean()) == pytest.approx(2 / math.pi, abs=0.03)  # the mean of the cosine
     logits = torch.randn(1, L, 1, V, generator=torch.Generator().manual_seed(0))
     plain, smooth = (Masked(smoothing=s).loss(Still(logits), tokens_of(EVERY[:9]), rng=Rng.seeded(1)) for s in (0.0, 0.1))
     hide, _ = Masked()._hidden(tokens_of(EVERY[:9]), Rng.seeded(1))

@@ -1,4 +1,5 @@
 """Solvers and paths on problems with closed-form answers: a Gaussian's ODE, a point's noise."""
+
 from __future__ import annotations
 
 import math
@@ -11,7 +12,12 @@ from omniform.processes.grids import drawn, grid
 from omniform.processes.paths import Betas, Cosine, Linear, VariancePreserving
 from omniform.processes.solvers import Ancestral, Ddim, DpmPP2M, Euler, Heun
 
-PATHS = {"linear": Linear(), "cosine": Cosine(), "preserving": VariancePreserving(), "betas": Betas(levels=65536, low=1e-4 * 1000 / 65536, high=0.02 * 1000 / 65536)}
+PATHS = {
+    "linear": Linear(),
+    "cosine": Cosine(),
+    "preserving": VariancePreserving(),
+    "betas": Betas(levels=65536, low=1e-4 * 1000 / 65536, high=0.02 * 1000 / 65536),
+}
 MEAN, SD = 0.7, 0.5
 
 
@@ -29,13 +35,13 @@ class Gaussian:
 
     def __call__(self, z, t):
         a, b = self.path.a(t), self.path.b(t)
-        var = a ** 2 * self.sd ** 2 + b ** 2
-        x = self.mean + a * self.sd ** 2 / var * (z - a * self.mean)
+        var = a**2 * self.sd**2 + b**2
+        x = self.mean + a * self.sd**2 / var * (z - a * self.mean)
         return self.path.read("data", x, z, t)._replace(e=b / var * (z - a * self.mean))
 
     def flow(self, z, t, s):
         """Where the probability flow takes z from t to s: it keeps the standard score."""
-        sd = lambda u: torch.sqrt(self.path.a(u) ** 2 * self.sd ** 2 + self.path.b(u) ** 2)  # noqa: E731
+        sd = lambda u: torch.sqrt(self.path.a(u) ** 2 * self.sd**2 + self.path.b(u) ** 2)  # noqa: E731
         return self.path.a(s) * self.mean + sd(s) / sd(t) * (z - self.path.a(t) * self.mean)
 
 
@@ -52,7 +58,7 @@ def solved(solver, path, steps, z, ask, rng=None, first=0.0, last=1.0):
 def test_solvers_converge_at_their_stated_order(solver, path):
     path = PATHS[path]
     z, ask = torch.linspace(-2, 2, 9, dtype=torch.float64), Gaussian(path)
-    # Inside, where the log-SNR is finite; and from end to end, where DPM-Solver++ pays a logarithm for its infinite first step, and a whole order for its last one
+    # Inside, where the log-SNR is finite; and from end to end, where DPM-Solver++ pays a logarithm for its infinite first step, and an order for its last
     # on paths whose b^2 is linear in time there: that step is of order one, and as long as any.
     ends = solver.order - 0.5 if not isinstance(solver, DpmPP2M) else 1.2 if isinstance(path, Linear | Cosine) else 0.8
     for first, last, least, counts in ((0.1, 0.9, solver.order - 0.2, (30, 90)), (0.0, 1.0, ends, (40, 120))):
@@ -91,7 +97,7 @@ def test_ancestral_reaches_the_variance_of_the_data(path):
     """In many small steps; the remaining lack falls as one over their number."""
     path, n = PATHS[path], 20000
     ask, start = Gaussian(path), number(0.0)
-    sd = torch.sqrt(path.a(start) ** 2 * SD ** 2 + path.b(start) ** 2)
+    sd = torch.sqrt(path.a(start) ** 2 * SD**2 + path.b(start) ** 2)
     z = path.a(start) * MEAN + sd * Rng.seeded(3).normal((1, n)).double()
     end = solved(Ancestral(), path, 300, z, ask, Rng.seeded(4))
     assert abs(float(end.mean()) - MEAN) < 0.02
@@ -153,7 +159,9 @@ def test_grids_and_times():
     t = drawn("uniform", (64, 1), Rng.seeded(0))
     assert bool(((t.flatten().sort().values * 64).floor().diff() <= 2).all()) and 0 <= float(t.min()) and float(t.max()) < 1
     normal = drawn("logit_normal", (20000, 1), Rng.seeded(0), mean=0.5, sd=1.5)
-    assert float(torch.logit(normal.double()).mean()) == pytest.approx(0.5, abs=0.05) and float(torch.logit(normal.double()).std()) == pytest.approx(1.5, abs=0.05)
+    assert float(torch.logit(normal.double()).mean()) == pytest.approx(0.5, abs=0.05) and float(torch.logit(normal.double()).std()) == pytest.approx(
+        1.5, abs=0.05
+    )
     levels = drawn("levels", (20000, 1), Rng.seeded(0), levels=10)
     assert levels.unique().tolist() == pytest.approx([i / 10 for i in range(10)], abs=1e-6)
     shifted = drawn("uniform", (20000, 1), Rng.seeded(1), shift=3.0)

@@ -1,4 +1,5 @@
 """From a recipe to a system, to a folder and back."""
+
 from __future__ import annotations
 
 import json
@@ -43,7 +44,9 @@ def test_a_codec_alone_and_a_codec_of_ones_own():
     assert isinstance(system, System) and system.codec is own
 
 
-@pytest.mark.parametrize("change", [{"network.backbone.block.mixer.heads": 5}, {"codec.stride": 3}, {"process.steps": 0}, {"process.predict": "score"}, {"network.width": 30}])
+@pytest.mark.parametrize(
+    "change", [{"network.backbone.block.mixer.heads": 5}, {"codec.stride": 3}, {"process.steps": 0}, {"process.predict": "score"}, {"network.width": 30}]
+)
 def test_what_cannot_be_built_is_refused_when_it_is_built(change):
     with pytest.raises(RecipeError):
         assemble(DIT.but(change))
@@ -69,6 +72,7 @@ def test_saved_compactly_every_number_is_within_half_a_step(tmp_path):
 
 def test_averaged_weights_are_preferred(tmp_path):
     from omniform.system.storage import write_folder
+
     system = assemble(DIT)
     state = {k: v.contiguous() for k, v in system.state_dict().items()}
     averaged = {k: v + 1 for k, v in state.items() if v.is_floating_point()}
@@ -79,6 +83,7 @@ def test_averaged_weights_are_preferred(tmp_path):
 
 def test_folders_that_are_not_systems(tmp_path):
     from omniform.system.storage import write_folder
+
     system = assemble(DIT)
     state = {k: v.contiguous() for k, v in system.state_dict().items()}
     first = next(iter(state))
@@ -87,7 +92,10 @@ def test_folders_that_are_not_systems(tmp_path):
         "missing": ({"weights.safetensors": {k: v for k, v in state.items() if k != first}, "recipe.json": system.recipe_json()}, "is missing"),
         "extra": ({"weights.safetensors": {**state, "more": torch.zeros(1)}, "recipe.json": system.recipe_json()}, "'more' is not part of it"),
         "shape": ({"weights.safetensors": {**state, first: torch.zeros(1, 1)}, "recipe.json": system.recipe_json()}, "has shape"),
-        "evil": ({"weights.safetensors": state, "recipe.json": json.loads(json.dumps(system.recipe_json()).replace("omniform.processes.flow:Flow", "os:system"))}, "os:system"),
+        "evil": (
+            {"weights.safetensors": state, "recipe.json": json.loads(json.dumps(system.recipe_json()).replace("omniform.processes.flow:Flow", "os:system"))},
+            "os:system",
+        ),
     }
     for name, (files, says) in bad.items():
         write_folder(tmp_path / name, files)

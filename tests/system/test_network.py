@@ -2,6 +2,7 @@
 
 Networks are in float64, so that equal means equal to 1e-9.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from omniform.backbones.mlp import Mlp
 from omniform.backbones.positions import LearnedPositions, Rotary
 from omniform.backbones.stack import Stack
 from omniform.core.errors import BadArgument, LaneError, TurnError
-from omniform.core.net import KV, Context, Encoded
+from omniform.core.net import Context, Encoded
 from omniform.core.order import BlocksOf, Raster, Together
 from omniform.core.query import PRELUDE, Query
 from omniform.core.rng import Rng
@@ -28,10 +29,18 @@ from omniform.system.network import Network
 B, L, V, D = 3, 8, 7, 16
 SPACE = Space(axes=(Axis("time", L),), vocab=(V,))
 KINDS = {
-    "plain": {}, "grouped": {"mixer": {"kv_heads": 1}}, "rms": {"mixer": {"qk_norm": "rms"}}, "layer": {"mixer": {"qk_norm": "layer"}}, "cosine": {"mixer": {"qk_norm": "cosine"}},
-    "alibi": {"mixer": {"slopes": True}}, "alibi grouped": {"mixer": {"slopes": True, "kv_heads": 2}}, "some biases": {"mixer": {"biases": "qv"}},
-    "rotary": {"stack": {"rotary": Spec(Rotary, {"head_width": 4})}}, "cross": {"block": {"cross": Spec(CrossAttention, {"heads": 2, "qk_norm": "cosine"})}},
-    "single": {"block": {"modulate": "single"}, "stack": {"shared": True, "final": "adaln"}}, "two streams": {"block": {"streams": 2, "modulate": "zero"}, "mixer": {"qk_norm": "rms"}},
+    "plain": {},
+    "grouped": {"mixer": {"kv_heads": 1}},
+    "rms": {"mixer": {"qk_norm": "rms"}},
+    "layer": {"mixer": {"qk_norm": "layer"}},
+    "cosine": {"mixer": {"qk_norm": "cosine"}},
+    "alibi": {"mixer": {"slopes": True}},
+    "alibi grouped": {"mixer": {"slopes": True, "kv_heads": 2}},
+    "some biases": {"mixer": {"biases": "qv"}},
+    "rotary": {"stack": {"rotary": Spec(Rotary, {"head_width": 4})}},
+    "cross": {"block": {"cross": Spec(CrossAttention, {"heads": 2, "qk_norm": "cosine"})}},
+    "single": {"block": {"modulate": "single"}, "stack": {"shared": True, "final": "adaln"}},
+    "two streams": {"block": {"streams": 2, "modulate": "zero"}, "mixer": {"qk_norm": "rms"}},
     "skips": {"stack": {"skips": True, "depth": 3}},
 }
 
@@ -40,8 +49,8 @@ def network(kind="plain", time=False):
     torch.manual_seed(0)
     how = KINDS[kind]
     block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4, **how.get("mixer", {})}), "mlp": Spec(Mlp), **how.get("block", {})})
-    made = Network(D, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}), Spec(Stack, {"depth": 2, "block": block, **how.get("stack", {})}),
-                   Spec(CategoricalHead), time=Spec(TimeEmbedding) if time else None)
+    embed, stack = Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}), Spec(Stack, {"depth": 2, "block": block, **how.get("stack", {})})
+    made = Network(D, SPACE, embed, stack, Spec(CategoricalHead), time=Spec(TimeEmbedding) if time else None)
     g = torch.Generator().manual_seed(1)
     for p in made.parameters():
         if not p.any():
@@ -56,7 +65,7 @@ def normal(*shape, seed=0):
 def encoded(length, padded=False, rows=B):
     doc = torch.zeros(rows, length, dtype=torch.long)
     if padded:
-        doc[1, length // 2:] = -1
+        doc[1, length // 2 :] = -1
     return Encoded(normal(rows, length, D, seed=5), normal(rows, D, seed=6), torch.zeros(rows, length, 1), doc)
 
 
@@ -71,8 +80,22 @@ def query(order=None, rows=B, seed=0, **changes):
     tokens = replace(SPACE.blank(rows), ids=ids)
     order = order or Raster()
     turn = order.turns(tokens.coord, rng=Rng.seeded(0, rows))
-    made = Query(tokens=tokens, known=torch.ones(rows, L, dtype=torch.bool), turn=turn, lane=torch.zeros_like(turn[:1]).expand(rows, -1), progress=torch.zeros(rows), pattern=order.pattern)
-    return replace(made, **changes)
+    known, lane = torch.ones(rows, L, dtype=torch.bool), torch.zeros_like(turn[:1]).expand(rows, -1)
+    return replace(Query(tokens, known, turn, lane, torch.zeros(rows), pattern=order.pattern), **changes)
+
+
+def rows_of(asked, rows):
+    """Some rows of a question."""
+    pick = lambda x: x.rows(torch.tensor(rows)) if hasattr(x, "rows") else x[rows] if isinstance(x, torch.Tensor) else x
+    return Query(**{f: pick(getattr(asked, f)) for f in asked.__dataclass_fields__})
+
+
+def after(net, told, past, asked):
+    """The answer to a question after others that are remembered by recall."""
+    session = net.open(told, memory="recall")
+    for before in past:
+        session(before, remember=True)
+    return session(asked)
 
 
 def logits(answer):
@@ -93,7 +116,7 @@ def _no_grad():
         yield
 
 
-# ---- promises ------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- promises --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 3])
@@ -126,7 +149,7 @@ def test_the_dense_rule_is_obeyed(kind, prefix):
             for k in range(L):
                 sees = doc[b, k] == doc[b, q] != -1 and turn[b, k] <= turn[b, q] and int(lane[b, k]) in (0, int(lane[b, q]))
                 reach[b, q, k] = bool(sees) or q == k
-    for _ in range(3):              # through the blocks, what is seen is seen through others too
+    for _ in range(3):  # through the blocks, what is seen is seen through others too
         reach = (reach.double() @ reach.double()) > 0
     for k in range(L):
         other = asked.tokens.ids.clone()
@@ -134,7 +157,7 @@ def test_the_dense_rule_is_obeyed(kind, prefix):
         after = logits(net.open(told)(replace(asked, tokens=replace(asked.tokens, ids=other))))
         moved = (after - before).abs().amax((-1, -2)) > 1e-10
         assert bool((moved <= reach[:, :, k]).all()) and bool(moved[:, k].all())
-        direct = (turn[:, k: k + 1] <= turn) & (lane[:, k: k + 1] == 0) & (doc == 0) & (doc[:, k: k + 1] == 0)
+        direct = (turn[:, k : k + 1] <= turn) & (lane[:, k : k + 1] == 0) & (doc == 0) & (doc[:, k : k + 1] == 0)
         assert bool((direct <= moved).all()), "what may be seen is not heard"
     if prefix:
         place = "joint" if kind == "two streams" else "prefix"
@@ -165,7 +188,7 @@ def test_padding_of_the_prefix_and_of_the_cross_attended_is_not_heard():
             same(logits(net.open(noisy)(query(order))), before)
             assert float((logits(net.open(heard)(query(order))) - before).abs().amax((1, 2, 3)).min()) > 1e-6
             short = replace(told, **{place: Encoded(said.tokens[:, :2], said.pooled, said.coord[:, :2], said.doc[:, :2])}).rows(torch.tensor([1]))
-            same(logits(net.open(short)(query(order).at(slice(None)).__class__(**{f: _row(getattr(query(order), f), 1) for f in query(order).__dataclass_fields__}))), before[1:2])
+            same(logits(net.open(short)(rows_of(query(order), [1]))), before[1:2])
     empty = encoded(4)
     silent = replace(empty, doc=torch.full_like(empty.doc, -1))
     net = network("cross")
@@ -175,13 +198,7 @@ def test_padding_of_the_prefix_and_of_the_cross_attended_is_not_heard():
         net.open(Context(B))(query())
 
 
-def _row(value, row):
-    if hasattr(value, "rows"):
-        return value.rows(torch.tensor([row]))
-    return value[row: row + 1] if isinstance(value, torch.Tensor) else value
-
-
-# ---- memory --------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------------------------
 
 
 def pieces(asked, *cuts):
@@ -234,7 +251,7 @@ def test_forgotten_is_as_if_never_asked(kind, memory, prefix):
     session.forget(torch.full((B,), 3))
     same(logits(session(b, remember=True)), want[1])
     same(logits(session(c, remember=True)), want[2])
-    session.forget(torch.full((B,), PRELUDE))           # everything, the prefix too
+    session.forget(torch.full((B,), PRELUDE))  # everything, the prefix too
     same(logits(session(a, remember=True)), want[0])
     same(logits(session(b)), want[1])
 
@@ -251,9 +268,9 @@ def test_rows_forget_for_themselves(kind, memory):
     mine = logits(session(last))
     for row, kept in enumerate((5, 3, 6)):
         alone = net.open(told.rows(torch.tensor([row])), memory="recall")
-        single = Query(**{f: _row(getattr(asked, f), row) for f in asked.__dataclass_fields__})
+        single = rows_of(asked, [row])
         alone(single.at(slice(0, kept)), remember=True)
-        same(mine[row: row + 1], logits(alone(single.at(slice(6, 8)))))
+        same(mine[row : row + 1], logits(alone(single.at(slice(6, 8)))))
 
 
 @pytest.mark.parametrize("memory", ["kv", "recall"])
@@ -263,30 +280,13 @@ def test_forks_go_their_own_way(kind, memory):
     first, second, third = pieces(asked, 3, 6)
     session = net.open(told, memory=memory)
     session(first, remember=True)
-    rows = torch.tensor([2, 0, 0, 1])
-    take = lambda q: Query(**{f: (getattr(q, f).rows(rows) if hasattr(getattr(q, f), "rows") else getattr(q, f)[rows] if isinstance(getattr(q, f), torch.Tensor)  # noqa: E731
-                                  else getattr(q, f)) for f in q.__dataclass_fields__})
-    fork = session.fork(rows)
-    want = logits(session(second, remember=True))
-    same(logits(fork(take(query(seed=9)).at(slice(3, 6)), remember=True)), logits(_after(net, told, first, query(seed=9).at(slice(3, 6)), memory))[rows])
-    after = logits(session(third))
-    same(after, logits(_after2(net, told, (first, second), third)))
-    again = session.fork(torch.arange(B))
-    same(logits(again(third)), after)
-    assert want.shape[0] == B
-
-
-def _after(net, told, past, asked, memory):
-    session = net.open(told, memory=memory)
-    session(past, remember=True)
-    return session(asked)
-
-
-def _after2(net, told, past, asked):
-    session = net.open(told, memory="recall")
-    for p in past:
-        session(p, remember=True)
-    return session(asked)
+    rows, other = [2, 0, 0, 1], query(seed=9).at(slice(3, 6))
+    fork = session.fork(torch.tensor(rows))
+    session(second, remember=True)
+    same(logits(fork(rows_of(other, rows), remember=True)), logits(after(net, told, (first,), other))[rows])
+    want = logits(after(net, told, (first, second), third))
+    same(logits(session(third)), want)
+    same(logits(session.fork(torch.arange(B))(third)), want)
 
 
 @pytest.mark.parametrize("memory", ["kv", "recall"])
@@ -298,7 +298,7 @@ def test_out_of_order_is_refused(memory):
         session(asked.at(slice(2, 3)), remember=True)
     with pytest.raises(TurnError):
         session(asked.at(slice(4, 5)), remember=True)
-    session(asked.at(slice(2, 3)))                      # asking is free
+    session(asked.at(slice(2, 3)))  # asking is free
     session.forget(torch.full((B,), 4))
     session(asked.at(slice(4, 5)), remember=True)
     with pytest.raises(LaneError):
@@ -336,27 +336,12 @@ def test_an_answer_from_memory_has_a_slope_in_its_question(kind):
             y = vec[:, 5:].clone().requires_grad_()
             last = asked.at(slice(5, 8))
             answer = session(replace(last, tokens=replace(last.tokens, vec=y)))
-            slopes[memory], = torch.autograd.grad(logits(answer).square().sum(), y)
+            (slopes[memory],) = torch.autograd.grad(logits(answer).square().sum(), y)
         same(logits(session(asked.at(slice(5, 8)))), logits(net.open(Context(B))(asked))[:, 5:])
     same(slopes["kv"], slopes["recall"])
 
 
-def test_keys_and_values_grow_and_keep_what_they_had():
-    g = torch.Generator().manual_seed(0)
-    kv, said = KV(0), torch.randn(2, 3, 20, 4, generator=g)
-    used = 0
-    for n in (1, 1, 5, 2, 11):
-        k, v = kv.write(said[:, :, used: used + n], -said[:, :, used: used + n], used)
-        used += n
-        assert torch.equal(k, said[:, :, :used]) and torch.equal(v, -said[:, :, :used])
-    k, _ = kv.write(said[:, :, :2], said[:, :, :2], 4)
-    assert torch.equal(k, torch.cat([said[:, :, :4], said[:, :, :2]], 2))
-    copy = kv.rows(torch.tensor([1]))
-    copy.write(said[:1, :, :1] * 9, said[:1, :, :1] * 9, 0)
-    assert torch.equal(kv.write(said[:, :, :1], said[:, :, :1], 1)[0][:, :, 0], said[:, :, 0])
-
-
-# ---- towers, time, taps --------------------------------------------------------------------------------------------------------------------------------------
+# ---- towers, time, taps ----------------------------------------------------------------------------------------------
 
 
 def test_towers_are_asked_by_stage_and_remember_for_themselves():

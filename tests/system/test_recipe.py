@@ -1,4 +1,5 @@
 """A system as data: changes, sizes, JSON, and the refusals that help."""
+
 from __future__ import annotations
 
 import json
@@ -15,17 +16,31 @@ DIT = recipes.get("dit")
 
 
 def test_a_change_leaves_the_first_alone_and_is_all_that_differs():
-    changed = DIT.but({"network.backbone.depth": 3, "network.backbone.block.mixer.heads": 2, "guidance.scale": 4.0, "shape": [1, 32, 32], "drop": 0.2}, name="mine")
+    changed = DIT.but(
+        {"network.backbone.depth": 3, "network.backbone.block.mixer.heads": 2, "guidance.scale": 4.0, "shape": [1, 32, 32], "drop": 0.2}, name="mine"
+    )
     assert (changed.name, changed.shape, changed.drop) == ("mine", (1, 32, 32), 0.2) and DIT.name == "dit"
-    assert DIT.against(changed) == {"network.backbone.depth": (28, 3), "network.backbone.block.mixer.heads": (16, 2), "guidance.scale": (1.375, 4.0), "drop": (0.1, 0.2)}
+    assert DIT.against(changed) == {
+        "network.backbone.depth": (28, 3),
+        "network.backbone.block.mixer.heads": (16, 2),
+        "guidance.scale": (1.375, 4.0),
+        "drop": (0.1, 0.2),
+    }
     assert DIT.against(DIT) == {}
     assert DIT.against(DIT.but({"process": Spec(Masked)})).keys() == {"process"}
 
 
-@pytest.mark.parametrize("path, error, says", [
-    ("netwrk.depth", UnknownPath, "nothing at 'netwrk'; did you mean network"), ("network.bakbone.depth", UnknownPath, "did you mean backbone"),
-    ("network.backbone.dept", BadArgument, "takes no argument 'dept'; did you mean depth"), ("network.backbone.depth.more", UnknownPath, "is 28 and has nothing at 'more'"),
-    ("facts", UnknownPath, "nothing at 'facts'"), ("network.backbone.block.mixer.hats", BadArgument, "did you mean heads")])
+@pytest.mark.parametrize(
+    "path, error, says",
+    [
+        ("netwrk.depth", UnknownPath, "nothing at 'netwrk'; did you mean network"),
+        ("network.bakbone.depth", UnknownPath, "did you mean backbone"),
+        ("network.backbone.dept", BadArgument, "takes no argument 'dept'; did you mean depth"),
+        ("network.backbone.depth.more", UnknownPath, "is 28 and has nothing at 'more'"),
+        ("facts", UnknownPath, "nothing at 'facts'"),
+        ("network.backbone.block.mixer.hats", BadArgument, "did you mean heads"),
+    ],
+)
 def test_a_change_that_leads_nowhere(path, error, says):
     with pytest.raises(error, match=says):
         DIT.but({path: 3})

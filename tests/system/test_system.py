@@ -1,4 +1,5 @@
 """The few verbs of a system: what they take, what they refuse."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -19,7 +20,11 @@ from omniform.system.build import assemble, fitted
 from omniform.system.system import Counted
 
 GPT = recipes.get("gpt").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "shape": (24,)})
-MASKGIT = fitted(recipes.get("maskgit").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "codec.width": 8, "process.steps": 4}), shape=(1, 16, 16), classes=("a", "b", "c"))
+MASKGIT = fitted(
+    recipes.get("maskgit").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "codec.width": 8, "process.steps": 4}),
+    shape=(1, 16, 16),
+    classes=("a", "b", "c"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +58,19 @@ def test_one_condition_for_all_rows_or_one_a_row(maskgit):
 
 def test_refusals(gpt, maskgit):
     for wrong, error, says in (
-            (lambda: maskgit.generate(0), BadArgument, "at least one"), (lambda: maskgit.generate(2, {"label": ["a"]}), ConditionError, "speaks of 1 rows and 2"),
-            (lambda: maskgit.generate(1, {"colour": "red"}), ConditionError, "takes label"), (lambda: gpt.generate(1, {"label": 1}), ConditionError, "takes no condition"),
-            (lambda: gpt.generate(1, scale=2.0), ConditionError, "without guidance"), (lambda: gpt.generate(1, steps=5), BadArgument, "no number of steps"),
-            (lambda: maskgit.generate(1, steps=0), BadArgument, "at least one step"), (lambda: gpt.generate(1, length=99), ShapeError, "holds 1 to 24"),
-            (lambda: maskgit.generate(1, length=3), ShapeError, "open first axis"), (lambda: maskgit.loss(Batch(torch.zeros(2, 3, 16, 16)), rng=Rng.seeded(0)), ShapeError, "expects a batch of"),
-            (lambda: maskgit.generate(1, given=(torch.zeros(1, 1, 16, 16), torch.ones(5, dtype=torch.bool))), ShapeError, "16 tokens|5 tokens"),
-            (lambda: maskgit.generate(3, given=(torch.zeros(2, 1, 16, 16), torch.ones(16, dtype=torch.bool))), ShapeError, "2 examples are given and 3")):
+        (lambda: maskgit.generate(0), BadArgument, "at least one"),
+        (lambda: maskgit.generate(2, {"label": ["a"]}), ConditionError, "speaks of 1 rows and 2"),
+        (lambda: maskgit.generate(1, {"colour": "red"}), ConditionError, "takes label"),
+        (lambda: gpt.generate(1, {"label": 1}), ConditionError, "takes no condition"),
+        (lambda: gpt.generate(1, scale=2.0), ConditionError, "without guidance"),
+        (lambda: gpt.generate(1, steps=5), BadArgument, "no number of steps"),
+        (lambda: maskgit.generate(1, steps=0), BadArgument, "at least one step"),
+        (lambda: gpt.generate(1, length=99), ShapeError, "holds 1 to 24"),
+        (lambda: maskgit.generate(1, length=3), ShapeError, "open first axis"),
+        (lambda: maskgit.loss(Batch(torch.zeros(2, 3, 16, 16)), rng=Rng.seeded(0)), ShapeError, "expects a batch of"),
+        (lambda: maskgit.generate(1, given=(torch.zeros(1, 1, 16, 16), torch.ones(5, dtype=torch.bool))), ShapeError, "16 tokens|5 tokens"),
+        (lambda: maskgit.generate(3, given=(torch.zeros(2, 1, 16, 16), torch.ones(16, dtype=torch.bool))), ShapeError, "2 examples are given and 3"),
+    ):
         with pytest.raises(error, match=says) as raised:
             wrong()
         assert isinstance(raised.value, OmniformError) and "\n" not in str(raised.value)
@@ -76,7 +87,9 @@ def test_steps_and_sampling_for_one_call_only(maskgit):
 
 def test_steps_reach_the_process_inside():
     codec = Spec(type(assemble(GPT).codec), {"long": "cut"})
-    recipe = GPT.but({"codec": codec, "network.embed.hidden": True, "process": Spec(Blocks, {"order": Spec(BlocksOf, {"size": 8}), "inner": Spec(Masked, {"steps": 2})})})
+    recipe = GPT.but(
+        {"codec": codec, "network.embed.hidden": True, "process": Spec(Blocks, {"order": Spec(BlocksOf, {"size": 8}), "inner": Spec(Masked, {"steps": 2})})}
+    )
     system, seen = assemble(recipe), []
     net = Counted(system.net(1))
     system.net = lambda *a, **k: net
