@@ -45,7 +45,5 @@ def test_a_record_joins_rows_that_are_shared_and_rows_of_their_own():
 def test_rows_of_a_context():
     told = Encoded(torch.arange(6.0).reshape(3, 2, 1), torch.arange(3.0)[:, None], torch.zeros(3, 2, 1), torch.zeros(3, 2, dtype=torch.long))
     picked = Context(3, modulate=torch.arange(3.0)[:, None], cross=told).rows(torch.tensor([2, 2, 0, 1]))
-    assert (
-        picked.batch == 4 and picked.modulate[:, 0].tolist() == [2, 2, 0, 1] and picked.cross.tokens[:, 1, 0].tolist() == [5, 5, 1, 3]
-    assert picked.prefix is None
-    )
+    assert picked.batch == 4 and picked.modulate[:, 0].tolist() == [2, 2, 0, 1] and picked.prefix is None
+    assert picked.cross.tokens[:, 1, 0].tolist() == [5, 5, 1, 3]
