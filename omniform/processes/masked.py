@@ -237,6 +237,6 @@ def _even(rng: Rng, rows: int) -> Tensor:
 def _spread(answer: Answer) -> Tensor:
     """The cross-entropy with the uniform distribution: what label smoothing adds."""
     logits = getattr(answer.distribution, "logits", None)
-    if logits is None:
+    if logits is None or logits.dim() != 4:         # those of bits and mixtures are of something else
         raise BadArgument(f"label smoothing needs a categorical head, not {type(answer.distribution).__name__}")
     return -logits.float().log_softmax(-1).mean(-1).sum(-1)

@@ -14,6 +14,7 @@ from omniform.core.process import generate
 from omniform.core.query import Answer
 from omniform.core.rng import Rng
 from omniform.core.tokens import Axis, Space
+from omniform.heads.bits import Bits
 from omniform.heads.categorical import Categorical
 from omniform.processes.masked import SCHEDULES, Masked
 
@@ -216,3 +217,12 @@ def test_ratios_and_smoothing():
 def test_refusals(bad):
     with pytest.raises(BadArgument):
         Masked(**bad)
+
+
+def test_smoothing_is_of_codes_and_of_nothing_else():
+    class Binary:
+        def __call__(self, query, *, remember=False):
+            return Answer(Bits(torch.zeros(query.tokens.batch, L, 2)))
+
+    with pytest.raises(BadArgument, match="needs a categorical head, not Bits"):
+        Masked(smoothing=0.1).loss(Binary(), tokens_of(EVERY[:4]), rng=Rng.seeded(0))
