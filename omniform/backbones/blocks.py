@@ -17,6 +17,10 @@ from .norms import norm as make_norm
 Modulate = Literal["zero", "single"]
 
 
+def _dropped(x: Tensor, share: float) -> Tensor:
+    return F.dropout(x, share) if share else x
+
+
 class PreNorm(Block):
     """x += gate mixer(mod(norm(x))), then cross-attention where there is one, then x += gate mlp(mod(norm(x))).
 
@@ -55,9 +59,6 @@ class PreNorm(Block):
         self.modulation = nn.ModuleList(part.build(width=width, chunks=chunks) for _ in range(streams)) if part else None
         self.dropout = dropout
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.dropout and self.training else x
-
     def _chunks(self, env: Env, length: int) -> list[Tensor]:
         """Shift, scale, gate of mixer and MLP, each (B, 1 or L, D)."""
         assert env.modulation is not None
@@ -68,17 +69,19 @@ class PreNorm(Block):
         return [torch.cat([spread(p, 0, env.prefix), spread(s, env.prefix, length)], 1) for s, p in zip(*each, strict=True)]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        mlp = self.mlp
+        mlp, drop = self.mlp, self.dropout if self.training else 0.0
         if self.modulation is None:
-            x = x + self._drop(self.mixer(self.norm_mixer(x), env))
+            x = x + _dropped(self.mixer(self.norm_mixer(x), env), drop)
             if self.cross is not None:
                 x = x + self.cross(self.norm_cross(x), env)
-            return x if mlp is None else x + self._drop(mlp(self.norm_mlp(x), env))
+            return x if mlp is None else x + _dropped(mlp(self.norm_mlp(x), env), drop)
         c = self._chunks(env, x.shape[1])
-        x = x + c[2] * self._drop(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env))
+        x = torch.addcmul(x, c[2], _dropped(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env), drop))
         if self.cross is not None:
             x = x + self.cross(x, env)
-        return x if mlp is None else x + c[5] * self._drop(mlp(modulated(self.norm_mlp(x), c[3], c[4]), env))
+        if mlp is None:
+            return x
+        return torch.addcmul(x, c[5], _dropped(mlp(modulated(self.norm_mlp(x), c[3], c[4]), env), drop))
 
 
 class PostNorm(Block):
@@ -90,9 +93,7 @@ class PostNorm(Block):
         self.norm_mixer, self.norm_mlp = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
         self.dropout = dropout
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.dropout and self.training else x
-
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        x = self.norm_mixer(x + self._drop(self.mixer(x, env)))
-        return self.norm_mlp(x + self._drop(self.mlp(x, env)))
+        drop = self.dropout if self.training else 0.0
+        x = self.norm_mixer(x + _dropped(self.mixer(x, env), drop))
+        return self.norm_mlp(x + _dropped(self.mlp(x, env), drop))

@@ -52,8 +52,14 @@ class Embed(nn.Module):
         for table in (*self.tables, *([self.kinds] if self.kinds is not None else [])):
             nn.init.normal_(table.weight, std=std)
 
-    def forward(self, query: Query, start: Tensor | None = None, add: Tensor | None = None) -> Tensor:
-        """(B, L, D). start (B, D) is added at hidden places, add (B, D) everywhere."""
+    def places(self, coord: Tensor) -> list[Tensor]:
+        """What each part says about where tokens lie, (B or 1, L, D): a function of coord alone."""
+        return [part(coord) for part in self.positions]
+
+    def forward(
+        self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
+    ) -> Tensor:
+        """(B, L, D). start (B, D) is added at hidden places, add (B, D) everywhere. places: where they are known already."""
         tokens = query.tokens
         x: Tensor | None = None
         if self.tables:
@@ -71,8 +77,8 @@ class Embed(nn.Module):
             x = torch.where(query.known[..., None], x, mask.to(x.dtype))
         if add is not None:
             x = x + add[:, None]
-        for part in self.positions:
-            x = x + part(tokens.coord)
+        for place in self.places(tokens.coord) if places is None else places:
+            x = x + place
         if self.aims is not None and query.aim is not None:
             for part in self.aims:
                 x = x + part(query.aim)

@@ -91,4 +91,4 @@ class SharedAdaLN(nn.Module):
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """x (1 + scale) + shift."""
-    return torch.addcmul(shift, x, 1 + scale) if shift.shape == x.shape else x * (1 + scale) + shift
+    return torch.addcmul(shift, x, 1 + scale)

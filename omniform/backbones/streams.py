@@ -20,8 +20,7 @@ class Streams(nn.Module):
 
     def through(self, x: Tensor, env: Env) -> Tensor:
         """Each token through its own. Not a forward: a module call more costs as much as a small operation, and this stands before every linear map."""
-        each = iter(self.each)
-        main = next(each)
+        each = self._modules["each"]._modules  # as self.each[0] finds it, in nine calls less
         if self.num == 1 or env.prefix == 0:
-            return main(x)
-        return torch.cat([next(each)(x[:, : env.prefix]), main(x[:, env.prefix :])], 1)
+            return each["0"](x)
+        return torch.cat([each["1"](x[:, : env.prefix]), each["0"](x[:, env.prefix :])], 1)

@@ -74,7 +74,7 @@ class Tokens:
             if mine is None or new is None:
                 return mine
             if isinstance(places, slice):
-                return mine.slice_scatter(new.to(mine.dtype), 1, places.start, places.stop)
+                return mine.slice_scatter(new if new.dtype == mine.dtype else new.to(mine.dtype), 1, places.start, places.stop)
             return mine.scatter(1, places.unsqueeze(-1).expand(-1, -1, mine.shape[-1]), new.to(mine.dtype))
 
         return Tokens(written(self.ids, content.ids), written(self.vec, content.vec), self.coord, self.kind, self.doc)

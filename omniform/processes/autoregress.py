@@ -11,28 +11,41 @@ from torch import Tensor
 from ..core.distribution import Sampling
 from ..core.errors import Intractable, OrderError
 from ..core.net import Net
-from ..core.order import Order
+from ..core.order import Order, Pattern
 from ..core.process import Losses, Process, State, begun, dues_of
 from ..core.query import Query
 from ..core.rng import Rng
 from ..core.spec import Spec
-from ..core.tokens import Space, Tokens
+from ..core.tokens import Space, Tokens, in_every_row
 from .feeds import Feed, taken
 
 
 @dataclass(frozen=True)
-class Growing(State):
-    """turn: of each place. spans: the places of each turn, as slices where they lie together and as (B, n) indices else. next: the turn to come."""
+class Course:
+    """What depends on the order alone, made once a sample: a token's own step has little else to do than to ask.
+
+    turn, lane: (B, L) of each place. plan: the feed's. spans: the places of each turn, as slices where they lie together and as (B, n)
+    indices else. progress: (B,) after each number of turns.
+    """
 
     turn: Tensor
+    lane: Tensor
     plan: Any
-    spans: tuple[slice | Tensor, ...]
+    spans: tuple[slice | Tensor, ...] = ()
+    progress: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Growing(State):
+    """next: the turn to come."""
+
+    course: Course
     given: Tensor | None
     next: int
 
     def spoken(self) -> Tensor:
         """Those of the turns that have been."""
-        return self.turn < self.next
+        return self.course.turn < self.next
 
 
 class Autoregress(Process[Growing]):
@@ -51,17 +64,19 @@ class Autoregress(Process[Growing]):
         self.space, self.aim = space, aim
         self.sampling = sampling or Sampling()
 
-    def _query(self, tokens: Tokens, turn: Tensor, plan: Any, places: slice | Tensor, progress: Tensor, pattern: Any) -> Query:
-        fed, known = self.feed.fed(tokens, plan, places)
-        here = taken(turn, places)
-        lane = here.new_zeros(()).expand(here.shape)
-        return Query(tokens=fed, known=known, turn=here, lane=lane, progress=progress, aim=taken(tokens.coord, places) if self.aim else None, pattern=pattern)
+    def _course(self, tokens: Tokens, rng: Rng) -> Course:
+        turn = self.order.turns(tokens.coord, rng=rng.split("order"))
+        lane = in_every_row(torch.zeros(tokens.length, dtype=torch.long, device=turn.device), tokens.batch)
+        return Course(turn, lane, self.feed.plan(tokens, turn, self.order))
+
+    def _query(self, tokens: Tokens, course: Course, places: slice | Tensor, progress: Tensor, pattern: Pattern) -> Query:
+        fed, known = self.feed.fed(tokens, course.plan, places)
+        turn, lane = taken(course.turn, places), taken(course.lane, places)
+        return Query(fed, known, turn, lane, progress, None, taken(tokens.coord, places) if self.aim else None, "main", pattern)
 
     def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
-        turn = self.order.turns(tokens.coord, rng=rng.split("order"))
-        plan = self.feed.plan(tokens, turn, self.order)
-        query = self._query(tokens, turn, plan, slice(None), torch.zeros(tokens.batch, device=turn.device), self.order.pattern)
-        answer = net(query)
+        none = torch.zeros(tokens.batch, device=tokens.doc.device)
+        answer = net(self._query(tokens, self._course(tokens, rng), slice(None), none, self.order.pattern))
         if exact and not answer.distribution.exact:
             raise Intractable(f"{type(answer.distribution).__name__} has no likelihood, so an autoregressive model of it has none; compare it by samples")
         return answer.distribution.nll(tokens, rng=rng.split("nll")) * tokens.real, answer
@@ -75,46 +90,38 @@ class Autoregress(Process[Growing]):
         return self._nll(net, tokens, rng, exact=True)[0].sum(-1)
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Growing:
-        turn = self.order.turns(blank.coord, rng=rng.split("order"))
-        spans = _spans(turn)
-        return Growing(tokens=blank, turn=turn, plan=self.feed.plan(blank, turn, self.order), spans=spans, given=given, next=0, **begun(blank))
+        course = self._course(blank, rng)
+        spans = _spans(course.turn)
+        share = torch.tensor([i / len(spans) for i in range(len(spans) + 1)], device=blank.doc.device)
+        course = replace(course, spans=spans, progress=share[:, None].expand(-1, blank.batch).unbind())
+        return Growing(tokens=blank, course=course, given=given, next=0, **begun(blank))
 
     def step(self, net: Net, state: Growing, *, rng: Rng) -> Growing:
-        first = state.next
-        last = first + self._prompted(state)
+        first, course, tokens, done = state.next, state.course, state.tokens, state.done
+        last = first + (1 if state.given is None or first else self._prompted(state))
         one = last == first + 1
-        places = state.spans[first] if one else _joined(state.spans[first:last])
-        answer = net(self._query(state.tokens, state.turn, state.plan, places, state.progress, "full" if one else self.order.pattern), remember=True)
-        tokens, done, over = state.tokens, state.done, last == len(state.spans)
+        places = course.spans[first] if one else _joined(course.spans[first:last])
+        query = self._query(tokens, course, places, state.progress, "full" if one else self.order.pattern)
+        answer = net(query, remember=True)
         if one:
             drawn: Any = answer.distribution.sample(rng=rng, how=self.sampling)
             if state.given is not None:
                 drawn = _at(tokens, places).where(taken(state.given, places), drawn)
             tokens = tokens.put(places, drawn)
+        over = last == len(course.spans)
         if self.space.stop is not None and tokens.ids is not None:
-            stopped = taken(tokens.ids, places)[..., 0] == self.space.stop
-            if bool(stopped.any()):
-                done = done | stopped.any(-1)
+            said = (drawn.ids if one else taken(tokens.ids, places))[..., 0]
+            if any(self.space.stop in row for row in said.tolist()):
+                done = done | (said == self.space.stop).any(-1)
                 over = over or bool(done.all())
             tokens = self._ended(tokens) if over else tokens
-        return Growing(
-            tokens=tokens,
-            at=state.at + (last - first),
-            progress=torch.full_like(state.progress, last / len(state.spans)),
-            done=torch.ones_like(done) if over else done,
-            turn=state.turn,
-            plan=state.plan,
-            spans=state.spans,
-            given=state.given,
-            next=last,
-        )
+        done = torch.ones_like(done) if over else done
+        return Growing(tokens, state.at + (last - first), course.progress[last], done, course, state.given, last)
 
     def _prompted(self, state: Growing) -> int:
-        """How many turns to ask at once: all that are given in every row (their answers are not needed, only remembered), else one."""
-        if state.given is None or state.next:
-            return 1
+        """How many turns to begin with at once: all that are given in every row (their answers are not needed), else one."""
         known = 0
-        for places in state.spans:
+        for places in state.course.spans:
             if not bool(taken(state.given, places).all()):
                 break
             known += 1

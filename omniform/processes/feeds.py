@@ -13,7 +13,7 @@ from ..core.codec import Codec
 from ..core.distribution import Content
 from ..core.errors import BadArgument
 from ..core.order import Order
-from ..core.tokens import Space, Tokens
+from ..core.tokens import Space, Tokens, in_every_row
 
 
 class Feed(ABC):
@@ -47,10 +47,14 @@ class Shift(Feed):
         self.along = None if along is None else space.axis(along)
         self.own_place = own_place
 
-    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor | None:
-        """(B, L) the place each slot is fed from, -1 for a first; None: each from the place before it."""
+    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor:
+        """(B, L) the place each slot is fed from, -1 for a first; where each is fed from the place before it, bool: which slots are fed something."""
+        if order.pattern == "causal" and not self.own_place:
+            fed = torch.ones(turn.shape[1], dtype=torch.bool, device=turn.device)
+            fed[0] = self.start is not None and tokens.ids is not None
+            return in_every_row(fed, turn.shape[0])
         if order.pattern == "causal":
-            return torch.arange(-1, turn.shape[1] - 1, device=turn.device)[None].expand(turn.shape[0], -1) if self.own_place else None
+            return torch.arange(-1, turn.shape[1] - 1, device=turn.device)[None].expand(turn.shape[0], -1)
         one = turn[:1] if turn.stride(0) == 0 else turn
         slot = torch.arange(turn.shape[1], device=turn.device)
         lower = one[:, None, :] < one[:, :, None]
@@ -61,10 +65,11 @@ class Shift(Feed):
         best, place = rank.max(-1)
         return torch.where(best >= 0, place, -1).expand(turn.shape[0], -1)
 
-    def fed(self, tokens: Tokens, plan: Tensor | None, places: slice | Tensor) -> tuple[Tokens, Tensor]:
-        if plan is None:
+    def fed(self, tokens: Tokens, plan: Tensor, places: slice | Tensor) -> tuple[Tokens, Tensor]:
+        if plan.dtype == torch.bool:
             assert isinstance(places, slice)  # what lies in its order is asked in runs
-            return self._before(tokens, *places.indices(tokens.length)[:2])
+            first, last, _ = places.indices(tokens.length)
+            return self._before(tokens, first, last), plan[:, places]
         source = taken(plan, places)
         known = source >= 0
         said = tokens.gather(source.clamp(min=0))
@@ -77,27 +82,17 @@ class Shift(Feed):
             said = said.where(known, Content(*(None if x is None else torch.zeros_like(x) for x in (said.ids, said.vec))))
         return said, known
 
-    def _before(self, tokens: Tokens, first: int, last: int) -> tuple[Tokens, Tensor]:
+    def _before(self, tokens: Tokens, first: int, last: int) -> Tokens:
         """The slots from first to last, each fed from the place before it."""
-        started = self.start is not None and tokens.ids is not None
 
-        def before(x: Tensor | None, begin: int) -> Tensor | None:
+        def before(x: Tensor | None, begin: int | None) -> Tensor | None:
             if x is None or first > 0:
                 return x if x is None else x[:, first - 1 : last - 1]
-            return torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), begin), x[:, : last - 1]], 1)
+            return torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), begin or 0), x[:, : last - 1]], 1)
 
-        known = torch.ones((1, last - first), dtype=torch.bool, device=tokens.doc.device)
-        if first == 0 and not started:
-            known[:, 0] = False
         here = slice(first, last)
-        said = Tokens(
-            before(tokens.ids, self.start if started else 0),
-            before(tokens.vec, 0),  # type: ignore[arg-type]
-            tokens.coord[:, here],
-            tokens.kind[:, here],
-            tokens.doc[:, here],
-        )
-        return said, known.expand(tokens.batch, -1)
+        coord, kind, doc = tokens.coord[:, here], tokens.kind[:, here], tokens.doc[:, here]
+        return Tokens(before(tokens.ids, self.start), before(tokens.vec, 0), coord, kind, doc)
 
 
 class PyramidFeed(Feed):

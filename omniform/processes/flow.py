@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -32,6 +33,12 @@ class Denoising(State):
     wanted: Tensor | None
     noise: Tensor | None
     given: Tensor | None
+
+
+@lru_cache(maxsize=64)
+def _times(kind: GridKind, steps: int, shift: float, first: float) -> tuple[float, ...]:
+    """A grid's times, looked up at every step."""
+    return tuple(grid(kind, steps, shift=shift, first=first))
 
 
 class _Asker:
@@ -159,23 +166,22 @@ class Flow(Process[Denoising]):
         return replace(state.tokens, vec=torch.where(state.given[..., None], said, state.tokens.vec))
 
     def step(self, net: Net, state: Denoising, *, rng: Rng) -> Denoising:
-        times = grid(self.grid, self.steps, shift=self.shift, first=self.first)
+        times = _times(self.grid, self.steps, self.shift, self.first)
         device = state.tokens.doc.device
         t, s = (torch.tensor(times[state.step + i], dtype=torch.float64, device=device) for i in (0, 1))
         ask = _Asker(net, state.tokens, self.path, self.predict, state.progress)
         noise = _Scaled(rng, self.temperature) if self.temperature != 1 else rng
         z, past = self.solver.step(ask, self.path, state.tokens.vec, t, s, state.past, noise)
-        step = state.step + 1
-        state = replace(
+        step, tokens = state.step + 1, replace(state.tokens, vec=z)
+        return replace(
             state,
-            tokens=replace(state.tokens, vec=z),
+            tokens=self._held(replace(state, tokens=tokens), times[step]) if state.given is not None else tokens,
             past=past,
             step=step,
             at=state.at + 1,
             progress=torch.full_like(state.progress, step / self.steps),
             done=torch.full_like(state.done, step == self.steps),
         )
-        return replace(state, tokens=self._held(state, times[step]))
 
 
 class _Scaled:

@@ -51,14 +51,15 @@ class Path(ABC):
             return Prediction((z - b * said) / a.clamp(min=1e-5), said)
         da, db = self.da(t), self.db(t)
         det = a * db - b * da  # of the linear map (x, e) -> (z, v)
-        return Prediction((db * z - b * said) / det, (a * said - da * z) / det)
+        return Prediction((db * z - b * said) / det, (a * said - da * z) / det, said)
 
 
 class Prediction(NamedTuple):
-    """The data and the noise that a network sees in z."""
+    """The data and the noise that a network sees in z, and dz/dt where that is what it said."""
 
     x: Tensor
     e: Tensor
+    v: Tensor | None = None
 
 
 class Linear(Path):

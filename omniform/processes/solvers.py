@@ -33,7 +33,7 @@ class Solver(ABC):
 
 def velocity(path: Path, p: Prediction, t: Tensor) -> Tensor:
     """dz/dt along the path."""
-    return path.da(t) * p.x + path.db(t) * p.e
+    return path.da(t) * p.x + path.db(t) * p.e if p.v is None else p.v
 
 
 class Euler(Solver):

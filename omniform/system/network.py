@@ -121,6 +121,7 @@ class Session:
         self.network, self.context, self.policy, self.taps = network, context, policy, taps
         self.records: dict[str, Record] = {}
         self.recalled: dict[str, Query] = {}
+        self.placed: dict[str, tuple[Tensor, list[Tensor]]] = {}
 
     def __call__(self, query: Query, *, remember: bool = False) -> Answer:
         if query.stage not in self.network.towers:
@@ -173,7 +174,7 @@ class Session:
                 record.prefixed = True
         if record is not None and record.prefixed and record.used:
             prefix = None
-        x = tower.embed(query, start=self.context.start, add=self.context.add)
+        x = tower.embed(query, self.context.start, self.context.add, self._places(query, tower))
         tokens = query.tokens
         coord, kind, turn, lane, doc, known, front = tokens.coord, tokens.kind, query.turn, query.lane, tokens.doc, query.known, 0
         if prefix is not None:
@@ -208,6 +209,15 @@ class Session:
         if not front:
             return Answer(tower.head(h), env.taps, env.dues)
         return Answer(tower.head(h[:, front:]), {k: v[:, front:] for k, v in env.taps.items()}, env.dues)
+
+    def _places(self, query: Query, tower: Tower) -> list[Tensor] | None:
+        """What the embedding adds for where tokens lie, made once while the same places are asked about."""
+        if torch.is_grad_enabled():
+            return None
+        seen = self.placed.get(query.stage)
+        if seen is None or seen[0] is not query.tokens.coord:
+            seen = self.placed[query.stage] = (query.tokens.coord, tower.embed.places(query.tokens.coord))
+        return seen[1]
 
     def _visibility(self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None) -> tuple[str, Tensor | None]:
         """The kernel's pattern and mask: a promise where it holds, else the dense rule."""

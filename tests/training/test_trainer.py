@@ -72,7 +72,7 @@ def test_a_run_killed_over_and_over_ends_with_the_same_bits(children, straight, 
     folder, ends = children
     mine = [end[1:] for end in ends if end[0] == name]
     assert sum(end[0] == "killed" for end in mine) >= kills and mine[-1] == ["exit-0", "30"]
-    assert {int(step) for _, step in mine} > {0, 30}                    # some were killed on the way
+    assert {int(step) for _, step in mine} - {0, 30}                    # some were killed on the way
     assert same(tensors(straight), tensors(folder / name)) and rows(straight) == rows(folder / name)
     assert sorted(os.listdir(folder / name)) == ["checkpoint", "log.csv", "tensorboard"]
 

@@ -58,12 +58,14 @@ class Attention(Block):
         else:
             self.slopes = None
 
-    def _split(self, y: Tensor) -> list[Tensor]:
+    def _split(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = y.split_with_sizes(self.sizes, -1)
         if self.some_bias is not None:
             parts = [p + self.some_bias[b].to(p.dtype) if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
         rows, length, _ = y.shape
-        return [p.view(rows, length, -1, self.head_width).transpose(1, 2) for p in parts]
+        q, k, v = parts
+        shape = (rows, length, -1, self.head_width)
+        return q.view(shape).transpose(1, 2), k.view(shape).transpose(1, 2), v.view(shape).transpose(1, 2)
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         q, k, v = self._split(self.qkv.through(x, env))
@@ -76,7 +78,7 @@ class Attention(Block):
             past = env.record.blocks
             used = env.record.used
             kept = past.get(self.name) or past.setdefault(self.name, KV(0))
-            if not (torch.is_grad_enabled() and k.requires_grad):
+            if not k.requires_grad:
                 k, v = kept.write(k, v, used)
             elif not env.remember:
                 k, v = kept.before(k, v, used)  # an energy's slope: derivatives stop at what is remembered

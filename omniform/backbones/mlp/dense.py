@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,7 +14,12 @@ from ..streams import Streams
 
 Activation = Literal["gelu", "gelu_tanh", "silu", "relu2", "swiglu", "geglu"]
 _GATED = {"swiglu": F.silu, "geglu": F.gelu}
-_PLAIN = {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu, "relu2": lambda x: F.relu(x).square()}
+_PLAIN = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "relu2": lambda x: F.relu(x).square(),
+}
 
 
 class _Feed(nn.Module):
