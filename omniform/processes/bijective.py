@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.distribution import Sampling
+from ..core.distribution import Content, Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
 from ..core.order import Order, Raster
 from ..core.process import Losses, Process, State, begun, dues_of
-from ..core.query import Query
+from ..core.query import Query, one_row
 from ..core.rng import Rng
 from ..core.tokens import Space, Tokens
 from .feeds import Shift, taken
@@ -66,6 +66,10 @@ class Bijective(Process[Inverting]):
         """The question of one map. Its tower always sees a causal sequence: a reversed map lays the tokens in reverse, each with its own coordinate."""
         turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
         fed, known = self._feed.fed(tokens, self._feed.plan(tokens, turn, self._orders[0]), places)
+        if not _whole(tokens):  # a reversed map has the padding first: the first real slot is fed nothing, as in a row without padding
+            doc = tokens.doc
+            known = known & torch.cat([known.new_zeros(len(doc), 1), doc[:, 1:] == doc[:, :-1]], 1)[:, places]
+            fed, pattern = fed.where(known, Content(vec=torch.zeros_like(fed.vec))), "any"  # type: ignore[arg-type]
         here = turn[:, places]
         return Query(
             tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern
@@ -77,28 +81,30 @@ class Bijective(Process[Inverting]):
         if number % 2 == 0:
             return tokens
         flip = lambda x: None if x is None else x.flip(1)  # noqa: E731
-        return Tokens(flip(tokens.ids), flip(tokens.vec), tokens.coord.flip(1), tokens.kind, tokens.doc)
+        shared = lambda x: one_row(x).flip(1).expand(x.shape)  # noqa: E731  # a row for all stays one
+        return Tokens(flip(tokens.ids), flip(tokens.vec), shared(tokens.coord), shared(tokens.kind), shared(tokens.doc))
 
-    def forward_map(self, net: Net, tokens: Tokens) -> tuple[Tokens, Tensor, dict[str, Tensor]]:
-        """Data to base: the z of all maps, log|det| (B,), and the backbones' dues."""
+    def forward_map(self, net: Net, tokens: Tokens, progress: Tensor | None = None) -> tuple[Tokens, Tensor, dict[str, Tensor]]:
+        """Data to base: the z of all maps, log|det| (B,) of what is no padding, and the backbones' dues. progress: of a sample, else that of training (0)."""
         log_det = torch.zeros(tokens.batch, device=tokens.doc.device)
         dues: dict[str, Tensor] = {}
-        zero = torch.zeros(tokens.batch, device=tokens.doc.device)
+        progress = torch.zeros(tokens.batch, device=tokens.doc.device) if progress is None else progress
         for number in range(self.maps):
             laid = self.laid(tokens, number)
-            answer = net(self._asked(laid, number, slice(None), zero, "causal"))
+            answer = net(self._asked(laid, number, slice(None), progress, "causal"))
             affine: Any = answer.distribution
             z, each = affine.whiten(laid.vec.float())
-            log_det = log_det + each.sum(-1)
+            log_det = log_det + (each * laid.real).sum(-1)
             tokens = self.laid(replace(laid, vec=z), number)
             for name, due in answer.dues.items():
                 dues[name] = dues.get(name, 0) + due
         return tokens, log_det, dues
 
-    def _nats(self, net: Net, tokens: Tokens) -> tuple[Tensor, dict[str, Tensor]]:
-        base, log_det, dues = self.forward_map(net, tokens)
-        z = base.vec
-        return (0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum((1, 2)) - log_det, dues
+    def _nats(self, net: Net, tokens: Tokens, progress: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        base, log_det, dues = self.forward_map(net, tokens, progress)
+        assert base.vec is not None
+        each = (0.5 * base.vec.square() + 0.5 * math.log(2 * math.pi)).sum(-1)
+        return (each * tokens.real).sum(-1) - log_det, dues
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         vec = tokens.vec
@@ -149,9 +155,15 @@ class Bijective(Process[Inverting]):
         net.forget(torch.full((tokens.batch,), -1, dtype=torch.long, device=tokens.doc.device))
         with torch.enable_grad():
             x = tokens.vec.detach().requires_grad_()
-            nats, _ = self._nats(net, replace(tokens, vec=x))
+            nats, _ = self._nats(net, replace(tokens, vec=x), state.progress)
             (slope,) = torch.autograd.grad(nats.sum(), x)
         clean = (tokens.vec - self.noise**2 * slope).detach()
         if state.wanted is not None:
             clean = torch.where(state.given[..., None], state.wanted, clean)
         return replace(tokens, vec=clean)
+
+
+def _whole(tokens: Tokens) -> bool:
+    """One document and no padding."""
+    doc = tokens.doc
+    return doc.stride(0) == 0 or bool(((doc == doc[:, :1]) & (doc >= 0)).all())

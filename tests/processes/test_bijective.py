@@ -131,6 +131,44 @@ def test_denoising_is_tweedies_formula():
 
 
 @torch.no_grad()
+def test_padding_changes_nothing():
+    """Rows of two of the three places say what rows of two places say, whatever stands in the padding: maps in reverse lay it out first."""
+    net, process = network(3), Bijective(SPACE, maps=3, noise=0.0)
+    short = SPACE.blank(4).at(slice(0, 2))
+    said = torch.randn(4, 2, C, generator=torch.Generator().manual_seed(2))
+    alone = process.bound(net.open(Context(4)), replace(short, vec=said), rng=Rng.seeded(0, 4))
+    blank = SPACE.blank(4)
+    for filler in (0.0, 7.0):
+        vec = torch.cat([said, torch.full((4, 1, C), filler)], 1)
+        doc = torch.where(torch.arange(L) < 2, 0, -1).expand(4, -1).clone()
+        padded = replace(blank, vec=vec, doc=doc)
+        assert torch.allclose(process.bound(net.open(Context(4)), padded, rng=Rng.seeded(0, 4)), alone, atol=1e-5)
+    turned = Bijective.laid(replace(padded, kind=torch.arange(L).expand(4, -1)), 1)
+    assert turned.doc.tolist() == [[-1, 0, 0]] * 4 and turned.kind.tolist() == [[2, 1, 0]] * 4
+
+
+@torch.no_grad()
+def test_the_denoising_step_is_asked_at_the_end_of_the_sample():
+    """A guidance that rises over progress is whole where the sample is."""
+    net, asked = network(2), []
+
+    class Heard:
+        def __init__(self, session):
+            self.session = session
+
+        def __call__(self, query, *, remember=False):
+            asked.append((remember, query.progress))
+            return self.session(query, remember=remember)
+
+        def forget(self, turn):
+            self.session.forget(turn)
+
+    generate(Bijective(SPACE, maps=2, noise=0.3), Heard(net.open(Context(2), memory="kv")), SPACE.blank(2), rng=Rng.seeded(4, 2))
+    last = [progress for remember, progress in asked if not remember]
+    assert len(last) == 2 and all(bool((progress == 1).all()) for progress in last)
+
+
+@torch.no_grad()
 def test_temperature_scales_the_base():
     process = Bijective(SPACE, maps=2, noise=0.0)
     hot, cold = (process.but(temperature=t).init(SPACE.blank(2), rng=Rng.seeded(0, 2)).tokens.vec for t in (1.0, 0.5))
