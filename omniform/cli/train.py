@@ -32,10 +32,10 @@ ASKED = "run.json"
 )
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
 @click.option("--codec", metavar="FOLDER", help="A trained codec to use; else a fresh one learns first.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest; --steps or --minutes: its new end.")
 @click.pass_context
 def train(context: click.Context, name: str | None, out: Path | None, resume: bool, **asked: Any) -> int:
-    """Train a system on data and leave a run in a folder.
+    """Train a system on data and leave a run in a folder. NAME is a recipe, or the folder of a trained system to go on from.
 
     \b
     omniform train dit --data glyphs --minutes 5 --out runs/dit
@@ -48,11 +48,16 @@ def train(context: click.Context, name: str | None, out: Path | None, resume: bo
             raise click.UsageError("--resume needs --out, the folder of the run to go on with")
         _nothing_new(context, name)
         system, data, how = _recorded(out)
+        if asked["steps"] is not None or asked["minutes"] is not None:
+            longer = {"steps": asked["steps"], "minutes": asked["minutes"]}
+            status = _run(system, data, out, {**how, **longer, "seconds": None}, resume=True, progress=progress)
+            _remembered(out, longer)
+            return status
     else:
         if name is None or asked["data"] is None:
             missing = "a recipe (omniform systems)" if name is None else "the data, --data (omniform data list)"
             raise click.UsageError(f"give {missing}, or --resume --out DIR")
-        out = out or Path("runs") / name
+        out = out or Path("runs") / (name if _is_recipe(name) else f"{Path(name.removeprefix('shipped:')).name}-on")
         system, data, how = _begun(out, {"name": name, **asked})
     return _run(system, data, out, how, resume=resume, progress=progress)
 
@@ -65,8 +70,6 @@ def _nothing_new(context: click.Context, name: str | None) -> None:
             "data",
             "data_option",
             "size",
-            "steps",
-            "minutes",
             "batch",
             "lr",
             "precision",
@@ -85,6 +88,7 @@ def _begun(out: Path, asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     from omniform.core.errors import BadArgument
     from omniform.system.storage import write_file
     from omniform.training import checkpoints
+    from omniform.training.team import Team
     from omniform.verbs.learning import planned
 
     checkpoints.claim(out, resume=False)
@@ -92,13 +96,25 @@ def _begun(out: Path, asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         raise BadArgument(f"{out} holds a run already; write --resume to go on with it, or choose another place")
     system, data, how = _understood(asked)
     planned(system.recipe.training, **how)
-    write_file(out / ASKED, json.dumps(asked, indent=1) + "\n")
+    team = Team()
+    team.wait()  # nobody writes before everybody has looked
+    if team.leads:
+        write_file(out / ASKED, json.dumps(asked, indent=1) + "\n")
     return system, data, how
+
+
+def _remembered(out: Path, longer: dict[str, Any]) -> None:
+    """A run that was made longer says so, for the next --resume."""
+    from omniform.system.storage import write_file
+
+    if (out / ASKED).is_file():
+        write_file(out / ASKED, json.dumps({**json.loads((out / ASKED).read_text(encoding="utf-8")), **longer}, indent=1) + "\n")
 
 
 def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     """What a run's folder says was asked for; of a run that was begun from Python, what its checkpoint says."""
     from omniform.core.errors import CheckpointError
+    from omniform.system.storage import find_folder
     from omniform.training import checkpoints
     from omniform.verbs.building import load, opened
 
@@ -107,6 +123,8 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     if (out / ASKED).is_file():
         try:
             asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
+            if not _is_recipe(asked["name"]) and find_folder(out / "checkpoint") is not None:
+                asked["name"] = str(out)  # the folder it set out from may be gone
             return _understood(asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{out / ASKED} is altered ({type(error).__name__}); go on from Python with of.train(..., resume=True)") from error
@@ -115,15 +133,27 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     return system, opened(data), plan.json()
 
 
+def _is_recipe(name: str) -> bool:
+    """A recipe has a plain name; whatever looks like a place is one."""
+    return not (name.startswith("shipped:") or "/" in name or Path(name).is_dir())
+
+
 def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """System, data and knobs of what was asked for."""
-    from omniform.verbs.building import build
+    from omniform.core.errors import BadArgument
+    from omniform.verbs.building import build, load
 
     said = pairs(asked["changes"], "--set")
     knobs = {path.removeprefix("training."): value for path, value in said.items() if path.startswith("training.")}
     changes = {path: value for path, value in said.items() if not path.startswith("training.")}
     data = opened_data(asked["data"], asked["data_option"])
-    system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])
+    if _is_recipe(asked["name"]):
+        system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])
+    else:
+        system = load(asked["name"])
+        if changes or asked["codec"] or asked["size"] != "tiny":
+            said = next(iter(changes), "--codec" if asked["codec"] else "--size")
+            raise BadArgument(f"{asked['name']} is a trained system, which stays as it was built: leave out {said}, or train a recipe (omniform systems)")
     how = {
         **knobs,
         **{k: asked[k] for k in ("steps", "minutes", "batch", "lr", "precision", "seed") if asked[k] is not None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from .errors import BadArgument
 from .rng import Rng
 from .tokens import _picked
 
@@ -38,6 +40,16 @@ class Sampling:
     top_k: int = 0  # 0: all
     top_p: float = 1.0
     min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise BadArgument(f"a temperature is 0 (the mode) or above, not {self.temperature}")
+        if self.top_k < 0 or self.top_k != int(self.top_k):
+            raise BadArgument(f"top_k is how many of the likeliest are kept, 0 for all, not {self.top_k}")
+        if not 0 <= self.top_p <= 1:
+            raise BadArgument(f"top_p is the share of probability that is kept, from 0 (the likeliest alone) to 1, not {self.top_p}")
+        if not 0 <= self.min_p <= 1:
+            raise BadArgument(f"min_p is the least share of the likeliest one's probability, from 0 to 1, not {self.min_p}")
 
     def filtered(self, logits: Tensor) -> Tensor:
         """(..., V) logits after temperature and filters (temperature above 0)."""

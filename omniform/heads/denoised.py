@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.distribution import Content, Distribution, Head, Sampling, Says
+from ..core.errors import Intractable
 from ..core.process import Process, generate
 from ..core.query import Answer, Query
 from ..core.rng import Rng
@@ -101,7 +102,7 @@ class Denoised(Distribution):
         return Content(vec=generate(inner, net, blank, rng=rng).vec)
 
     def confidence(self, content: Says) -> Tensor:
-        return torch.zeros(self.hidden[0].shape[:2], device=self.hidden[0].device)
+        raise Intractable("a denoising head draws without saying how sure it is; let the masked process choose 'random' places")
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)([change(h) for h in self.hidden], self.weights, self.head)

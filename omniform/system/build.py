@@ -95,11 +95,11 @@ def expanded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load(folder: str | Path) -> System | CodecSystem:
-    """A system from a folder that `save` or a training run wrote (a run's averaged weights where it has them)."""
-    from .storage import read_folder
+    """A system from a folder that `save` or a training run wrote (a run's averaged weights where it has them). Its learned codec counts as trained."""
+    from .storage import find_folder, read_folder
 
     folder = Path(folder)
-    if (folder / "checkpoint").is_dir():
+    if find_folder(folder / "checkpoint") is not None:
         folder = folder / "checkpoint"
     files = read_folder(folder)
     if "recipe.json" not in files:
@@ -119,4 +119,6 @@ def load(folder: str | Path) -> System | CodecSystem:
         if tensor.shape != own[name].shape:
             raise CheckpointError(f"{folder}: {name!r} has shape {tuple(tensor.shape)} and the recipe needs {tuple(own[name].shape)}")
     system.load_state_dict({k: v.to(own[k].dtype) for k, v in weights.items()})
+    if isinstance(system, System):
+        system.codec.requires_grad_(False)
     return system.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -110,6 +110,16 @@ def _last_turn(turn: Tensor, doc: Tensor) -> int:
     return int(torch.where(doc >= 0, turn, PRELUDE).amax())
 
 
+def _not_after(query: Query, past: tuple[Tensor, Tensor, Tensor] | None) -> bool:
+    """Whether some row would remember a real place that does not come after all of that row's past."""
+    if past is None:
+        return False
+    turn, _, doc = past
+    latest = torch.where(doc >= 0, turn, PRELUDE).amax(1)
+    soonest = torch.where(query.tokens.doc >= 0, query.turn, torch.iinfo(torch.long).max).amin(1)
+    return bool(((latest > PRELUDE) & (soonest <= latest)).any())
+
+
 class Session:
     """One open conversation. It owns everything that is remembered; the network itself remembers nothing."""
 
@@ -131,14 +141,15 @@ class Session:
         if self.policy == "kv":
             record = self.records.setdefault(query.stage, Record())
             if remember and not query.turn.is_cuda:  # a check would wait for the device at every question
-                last = self._checked(query, record.last)
+                last = self._checked(query, record.last, record.ledger)
                 answer = self._ask(query, record, True)
                 record.last = last
                 return answer
             return self._ask(query, record, remember)
         past = self.recalled.get(query.stage)
         if remember and not query.turn.is_cuda:
-            self._checked(query, PRELUDE if past is None else _last_turn(past.turn, past.tokens.doc))
+            earlier = None if past is None else (past.turn, past.lane, past.tokens.doc)
+            self._checked(query, PRELUDE if past is None else _last_turn(past.turn, past.tokens.doc), lambda: earlier)
         whole = query if past is None else query.after(past)
         answer = self._ask(whole, None, False)
         if remember:
@@ -149,14 +160,14 @@ class Session:
         return Answer(answer.distribution.at(places), {k: v[:, places] for k, v in answer.taps.items()}, answer.dues)
 
     @staticmethod
-    def _checked(query: Query, last: int) -> int:
-        """The highest turn of what will be remembered, `last` being that of what is."""
+    def _checked(query: Query, last: int, ledger: Callable[[], tuple[Tensor, Tensor, Tensor] | None]) -> int:
+        """The highest turn of what will be remembered, `last` being that of what is. Rows may be at different turns; each comes after its own past."""
         if _range(query.lane) != (0, 0):
             raise LaneError(
                 "scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True"
             )
         low, high = _range(query.turn)
-        if PRELUDE < last >= low:
+        if PRELUDE < last >= low and _not_after(query, ledger()):
             raise TurnError(
                 f"a remembered token must come after everything remembered before it (turn {last}), not at turn {low}; "
                 "give the question a later turn, or forget first"

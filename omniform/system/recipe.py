@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..core.errors import UnknownName, UnknownPath, nearest
+from ..core.errors import CheckpointError, UnknownName, UnknownPath, nearest
 from ..core.net import Place
 from ..core.spec import Spec, changed_at, differences, from_json, to_json
 
@@ -68,7 +68,11 @@ class Recipe:
 
     def but(self, changes: Mapping[str, Any] | None = None, **named: Any) -> Recipe:
         """The same with changes: fields by name, anything below by path ("network.backbone.depth": 6)."""
-        made = replace(self, **{k: v for k, v in named.items()})
+        own = [f.name for f in fields(self)]
+        for name in named:
+            if name not in own:
+                raise UnknownPath(f"a recipe has no field {name!r}; {nearest(name, own)}")
+        made = replace(self, **named)
         for path, value in (changes or {}).items():
             head, *rest = path.split(".")
             if head == "shape" and not rest:
@@ -109,7 +113,16 @@ class Recipe:
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Recipe:
-        """The inverse (sizes and facts stay with the published recipe)."""
+        """The inverse (sizes and facts stay with the published recipe); CheckpointError where something is missing or is not what it should be."""
+        try:
+            return Recipe._read(saved)
+        except KeyError as error:
+            raise CheckpointError(f"the saved recipe has no {error.args[0]!r}; was it written by omniform's save or train?") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the saved recipe is altered ({error}); fetch it again") from error
+
+    @staticmethod
+    def _read(saved: Mapping[str, Any]) -> Recipe:
         parts = {n: from_json(saved[n]) for n in PARTS if n in saved}
         return Recipe(
             name=str(saved["name"]),

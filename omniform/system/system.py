@@ -85,14 +85,17 @@ class System(nn.Module):
         return losses if isinstance(losses, tuple) else (losses,)
 
     @torch.no_grad()
-    def score(self, data: Any, condition: Mapping[str, Any] | None = None, *, seed: int = 0) -> Tensor:
-        """(B,) nats of each example: exact or an upper bound (`process.likelihood` says which); Intractable where the family has neither."""
+    def score(self, data: Any, condition: Mapping[str, Any] | None = None, *, seed: int = 0, rows: Sequence[int] | None = None) -> Tensor:
+        """(B,) nats of each example: exact or an upper bound (`process.likelihood` says which); Intractable where the family has neither.
+
+        rows: which rows of the seed's stream, so that a bound's draws do not depend on how examples are batched.
+        """
         tokens = self.tokens(data)
         context = self.conditioning.context(condition or {}, tokens.batch)
         training = self.training
         self.eval()
         try:
-            return self.process.bound(self.network.open(context), tokens, rng=Rng.seeded(seed, tokens.batch))
+            return self.process.bound(self.network.open(context), tokens, rng=Rng.seeded(seed, tokens.batch if rows is None else rows))
         finally:
             self.train(training)
 

@@ -122,7 +122,7 @@ def _same_run(place: Path, training: Training, earlier: Training, step: int, dat
     if changed:
         mine, theirs = training.json(), earlier.json()
         said = ", ".join(f"{n}={mine[n]!r} (the run has {theirs[n]!r})" for n in changed)
-        raise BadArgument(f"cannot go on with {place.parent} under other settings: {said}; use the run's, or start a new run elsewhere")
+        raise BadArgument(f"cannot go on with {place.parent} under other settings: {said}; use the run's, or train {place.parent} on into a new folder")
     if dict(data) != earlier_data:
         raise BadArgument(
             f"cannot go on with {place.parent} on other data: {dict(data)} (the run has {earlier_data}); use the run's, or start a new run elsewhere"

@@ -106,14 +106,9 @@ def load(where: str | Path) -> System | CodecSystem:
     folder = _folder(where)
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
-    if find_folder(folder / "checkpoint") is not None:
-        folder = folder / "checkpoint"
-    elif (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
+    if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
         raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
-    system = system_build.load(folder)
-    if isinstance(system, System):
-        system.codec.requires_grad_(False)
-    return system
+    return system_build.load(folder)
 
 
 def _folder(where: str | Path) -> Path:

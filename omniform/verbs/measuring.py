@@ -70,7 +70,7 @@ def score(
             examples = dataset.test.batch(rows)
             tokens = system.tokens(examples.data)
             told = {k: v for k, v in examples.condition.items() if k in system.conditioning.parts}
-            each = system.score(tokens, told, seed=seed) + _jacobian(system.codec, tokens)
+            each = system.score(tokens, told, seed=seed, rows=rows.tolist()) + _jacobian(system.codec, tokens)
             nats += each.double().tolist()
             dimensions += int(tokens.real.sum()) * _wide(tokens)
             bar.add(len(rows))

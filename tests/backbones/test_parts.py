@@ -217,6 +217,13 @@ def test_the_balance_is_one_when_the_load_is_even_and_more_when_not():
     assert float(skewed.dues["balance"].detach()) == pytest.approx(2 * torch.sigmoid(torch.tensor(6.0)).item(), abs=1e-5)
     part.eval()(y, quiet)
     assert not quiet.dues
+    padded = env(rows=1)
+    padded.doc = padded.doc.clone()
+    padded.doc[:, 1::2] = -1
+    part.train()(y, padded)
+    alone = env(rows=1)
+    part(y[:, ::2], replace(alone, doc=alone.doc[:, ::2]))
+    assert float(padded.dues["balance"].detach()) == pytest.approx(float(alone.dues["balance"].detach())), "padding is nobody's load"
     twice = env(rows=1)
     part.train()(y, twice), part(y, twice)
     assert float(twice.dues["balance"].detach()) == pytest.approx(2.0, abs=1e-5), "dues of several blocks add up"

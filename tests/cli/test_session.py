@@ -181,3 +181,27 @@ def test_minutes_are_shared_with_the_codec(omniform, tmp_path, small):
     assert "it is trained first, for 0 s" in result.stderr and time.monotonic() - began < 20
     state = json.loads((tmp_path / "r" / "checkpoint" / "state.json").read_text())
     assert state["training"]["seconds"] == pytest.approx(0.9)
+
+
+def test_a_run_is_made_longer_where_its_schedule_allows(omniform, copied, tmp_path):
+    out = tmp_path / "r"
+    words = ("train", "gpt", "--data", "stdlib", "--batch", 4, "--out", out, "--set", "network.width=32", "--set", "network.backbone.depth=1")
+    words += ("--set", "network.backbone.block.mixer.heads=2", "--set", "training.shape=constant", "--set", "training.warmup=1")
+    assert omniform(*words, "--steps", 2).exit_code == 0
+    longer = omniform("train", "--resume", "--out", out, "--steps", 4)
+    assert longer.exit_code == 0 and ": 4 steps in " in longer.stdout
+    assert ": 4 steps in " in omniform("train", "--resume", "--out", out).stdout                # it is remembered
+    refused = omniform("train", "--resume", "--out", copied, "--steps", 9)                       # a cosine's first steps would have been others
+    assert refused.exit_code == 2 and "steps=9 (the run has 6)" in refused.stderr and "into a new folder" in refused.stderr
+
+
+def test_a_trained_system_is_trained_on(omniform, trained, tmp_path):
+    out = tmp_path / "on"
+    result = omniform("-q", "train", trained, "--data", "digits", "--steps", 2, "--batch", 16, "--out", out)
+    assert result.exit_code == 0 and ": 2 steps in " in result.stdout, result.output
+    first, then = of.load(trained), of.load(out)
+    assert all(torch.equal(x, then.codec.state_dict()[n]) for n, x in first.codec.state_dict().items())     # its codec stays
+    assert ": 2 steps in " in omniform("train", "--resume", "--out", out).stdout
+    refused = omniform("train", trained, "--data", "digits", "--set", "network.width=8", "--out", tmp_path / "other")
+    assert refused.exit_code == 2 and "leave out network.width" in refused.stderr
+    assert not (tmp_path / "other").exists()

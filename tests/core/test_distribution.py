@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from omniform.core.distribution import Sampling, weighted
+from omniform.core.errors import BadArgument
 from omniform.core.rng import Rng
 from omniform.heads.categorical import Categorical
 
@@ -76,3 +77,13 @@ def test_weights_are_row_by_row():
     x, y = torch.ones(2, 3, 4), 2 * torch.ones(2, 3, 4)
     mixed = weighted([x, y], [torch.tensor([3.0, 1.0]), torch.tensor([-2.0, 0.0])])
     assert torch.equal(mixed, torch.stack([torch.full((3, 4), -1.0), torch.ones(3, 4)]))
+
+
+@pytest.mark.parametrize(
+    "how, says",
+    [({"temperature": -1.0}, "0 .the mode. or above"), ({"temperature": math.nan}, "temperature"), ({"top_k": -1}, "top_k"), ({"top_k": 1.5}, "top_k"),
+     ({"top_p": -0.1}, "from 0"), ({"top_p": 1.1}, "top_p"), ({"min_p": -0.1}, "min_p"), ({"min_p": 2.0}, "min_p")],
+)
+def test_a_way_to_draw_that_means_nothing_is_refused(how, says):
+    with pytest.raises(BadArgument, match=says):
+        Sampling(**how)

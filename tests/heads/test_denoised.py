@@ -92,3 +92,14 @@ def test_places_and_temperature():
     assert torch.equal(made(h).at(slice(1, 3)).hidden[0], h[:, 1:3])
     draw = lambda t: made(h).sample(rng=Rng.seeded(0, B), how=Sampling(t)).vec
     assert not torch.allclose(draw(1.0), draw(0.2)) and draw(1.0).shape == (B, L, C)
+
+
+def test_how_sure_it_is_it_cannot_say():
+    """Masked by confidence with a denoising head would order places by nothing but noise: it is refused where it is asked."""
+    from omniform import recipes
+    from omniform.core.errors import Intractable
+    from omniform.system.build import assemble
+
+    system = assemble(recipes.get("mar").sized("tiny").but({"network.width": 32, "codec.width": 8, "process.choose": "confidence"}))
+    with pytest.raises(Intractable, match="'random'"):
+        system.generate(1)

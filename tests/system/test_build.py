@@ -109,3 +109,10 @@ def test_a_system_says_what_it_is_made_of():
     system = assemble(DIT)
     assert system.cite() == ["Scalable Diffusion Models with Transformers, arXiv:2212.09748"]
     assert replace(DIT, name="x").to_json()["name"] == "x" and system.recipe_json() == DIT.to_json()
+
+
+def test_a_loaded_codec_counts_as_trained_and_a_crash_between_two_renames_is_seen_through(tmp_path):
+    save(assemble(DIT), tmp_path / "run" / "checkpoint")
+    (tmp_path / "run" / "checkpoint").rename(tmp_path / "run" / "checkpoint.old-1")
+    system = load(tmp_path / "run")
+    assert not any(p.requires_grad for p in system.codec.parameters()) and all(p.requires_grad for p in system.network.parameters())

@@ -305,6 +305,21 @@ def test_out_of_order_is_refused(memory):
         session(replace(asked.at(slice(6, 7)), lane=torch.ones(B, 1, dtype=torch.long)), remember=True)
 
 
+@pytest.mark.parametrize("memory", ["kv", "recall"])
+def test_rows_may_be_at_different_turns(memory):
+    """Each row comes after its own past, whatever the others'."""
+    net, asked = network(), query()
+    late = asked.turn + torch.tensor([[0], [10], [20]])
+    asked = replace(asked, turn=late, pattern="any")
+    session = net.open(Context(B), memory=memory)
+    session(asked.at(slice(0, 4)), remember=True)
+    answer = session(asked.at(slice(4, 6)), remember=True)
+    same(logits(answer), logits(net.open(Context(B))(asked))[:, 4:6])
+    behind = replace(asked.at(slice(6, 7)), turn=torch.tensor([[6], [12], [26]]))
+    with pytest.raises(TurnError):
+        session(behind, remember=True)
+
+
 def test_refusals():
     net = network()
     with pytest.raises(BadArgument, match="'nothing', by 'recall' or by 'kv'"):

@@ -91,3 +91,18 @@ def test_json_that_names_something_else_is_refused(make):
     saved["network"]["args"]["head"] = {"make": make, "args": {"command": "true"}}
     with pytest.raises((CheckpointError, RecipeError)):
         Recipe.from_json(saved)
+
+
+def test_json_that_is_cut_short_or_altered_is_one_line():
+    saved = json.loads(json.dumps(DIT.to_json()))
+    for name in ("name", "title", "source", "shape"):
+        with pytest.raises(CheckpointError, match=f"no '{name}'"):
+            Recipe.from_json({k: v for k, v in saved.items() if k != name})
+    for altered in ({"shape": 3}, {"source": [{"paper": "?"}]}, {"network": {"make": "omniform.system.network:Network", "args": 3}}):
+        with pytest.raises(CheckpointError, match="altered"):
+            Recipe.from_json({**saved, **altered})
+
+
+def test_a_field_that_a_recipe_does_not_have():
+    with pytest.raises(UnknownPath, match="no field 'familly'; did you mean family"):
+        DIT.but(familly="flow")

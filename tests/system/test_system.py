@@ -141,3 +141,11 @@ def test_memory_is_the_processes_unless_said(gpt):
 
 def test_the_recipe_is_kept_with_its_changes(maskgit):
     assert maskgit.recipe.shape == (1, 16, 16) and replace(maskgit.recipe) == MASKGIT
+
+
+def test_the_draws_of_a_bound_do_not_depend_on_the_batch(maskgit):
+    data = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = maskgit.score(data, {"label": [0, 1, 2, 0, 1]})
+    apart = torch.cat([maskgit.score(data[i : i + 2], {"label": [0, 1, 2, 0, 1][i : i + 2]}, rows=range(5)[i : i + 2]) for i in (0, 2, 4)])
+    assert torch.allclose(whole, apart, rtol=1e-4)
+    assert not torch.allclose(whole[2:4], maskgit.score(data[2:4], {"label": [2, 0]}), rtol=1e-4)

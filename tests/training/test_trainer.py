@@ -434,3 +434,15 @@ def test_processes_that_do_not_find_each_other_are_refused(toy, data, short, mon
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="ACCELERATE_USE_CPU=true"):
         train(toy(), data, short())
+
+
+def test_under_accelerate_launch(tmp_path):
+    """The same command, two processes: one run, one line about it."""
+    small = ["--set", "network.width=16", "--set", "network.backbone.depth=1", "--set", "network.backbone.block.mixer.heads=2"]
+    command = ["train", "gpt", "--data", "stdlib", "--steps", "3", "--batch", "8", "--out", str(tmp_path / "r"), *small]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+              "--dynamo_backend", "no", "--main_process_port", "0", "-m", "omniform", "-q"]
+    said = subprocess.run([*launch, *command], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"})
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert said.stdout.count("3 steps in") == 1 and [r for r in rows(tmp_path / "r") if r[1] == "loss"][-1][0] == 3
+    assert sorted(os.listdir(tmp_path / "r")) == ["checkpoint", "log.csv", "run.json", "tensorboard"]

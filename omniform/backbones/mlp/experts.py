@@ -41,8 +41,10 @@ class Experts(Block):
             out = expert(flat[token][None], env)[0]
             y = y.index_add(0, token, out * weight[token, slot, None].to(out.dtype))
         if self.balance and self.training:
-            load = torch.zeros(self.num, device=x.device).scatter_add(0, chosen.flatten(), torch.ones_like(chosen.flatten(), dtype=torch.float32))
-            env.due("balance", self.balance * self.num * (load / load.sum() * share.mean(0)).sum())
+            real = (env.doc >= 0).expand(x.shape[:2]).reshape(-1, 1).float()  # padding is nobody's load
+            load = torch.zeros(self.num, device=x.device).scatter_add(0, chosen.flatten(), real.expand_as(chosen).flatten())
+            mean = (share * real).sum(0) / real.sum().clamp(min=1)
+            env.due("balance", self.balance * self.num * (load / load.sum().clamp(min=1) * mean).sum())
         y = y.reshape(x.shape)
         return sum((e(x, env) for e in self.shared), y)
 
