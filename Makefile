@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 MADE   := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test fast check docs bench clean
+.PHONY: help demo test fast check docs bench claims clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make check   ruff, and the direction of imports"
 	@echo "make docs    write what is generated in README.md and docs/, then run every document"
 	@echo "make bench   the benchmarks"
+	@echo "make claims  the experiments whose results are oldest, again (ARGS=\"--num 3\")"
 	@echo "make clean   remove .venv and caches (runs/ and report/ stay)"
 
 demo: $(VENV)/installed
@@ -38,6 +39,9 @@ docs: $(VENV)/installed-test
 
 bench: $(VENV)/installed
 	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v same_loss); do echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+
+claims: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/rotation.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build omniform.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -11,8 +11,6 @@ stale, and a test says so.
 from __future__ import annotations
 
 import argparse
-import ast
-import hashlib
 import json
 import math
 import os
@@ -25,6 +23,8 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
+
+from omniform.catalogue.computing import digest
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -60,15 +60,6 @@ class Claim:
 Numbers = dict[str, float]
 Measure = Callable[[int], Numbers]
 Judge = Callable[[Sequence[Numbers]], tuple[Verdict, str]]
-
-
-def digest(file: Path) -> str:
-    """Of what the file does: comments, layout and docstrings may change."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
 def main(claim: Claim, measure: Measure, judge: Judge) -> None:

@@ -20,6 +20,7 @@ BELOW["system"] = {"core", "system", *SIBLINGS}
 for _room in ("accelerators", "compressors", "training", "evaluation", "interop", "serving"):
     BELOW[_room] = BELOW["system"] | {_room}
 BELOW["recipes"] = {*BELOW, "recipes"}
+BELOW["catalogue"] = {*BELOW, "catalogue"}
 BELOW["verbs"] = {*BELOW, "verbs"}
 BELOW["demo"] = {*BELOW, "demo"}
 BELOW["cli"] = {*BELOW, "cli"}
@@ -134,7 +135,7 @@ def test_a_file_keeps_to_the_house(path):
             assert "pickle" not in names
 
 
-@pytest.mark.parametrize("module", ["omniform", "omniform.cli", "omniform.recipes"])
+@pytest.mark.parametrize("module", ["omniform", "omniform.cli", "omniform.recipes", "omniform.catalogue", "omniform.catalogue.listing"])
 def test_torch_is_imported_when_it_is_needed(module):
     said = subprocess.run([sys.executable, "-c", f"import sys, {module}; print('torch' in sys.modules)"], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"

@@ -9,27 +9,42 @@ import click
 from omniform.cli.words import counted, json_option, say_json, table
 
 
-@click.command(short_help="List the recipes.")
+@click.command(short_help="List recipes and papers, and how far each has come.")
 @click.option("--family", metavar="F", help="Only this family.")
 @click.option("--modality", metavar="M", help="Only image, text, video...")
+@click.option("--status", metavar="S", help="Only builds, sized, contracted, claimed, built, planned or nothing.")
 @json_option
-def systems(family: str | None, modality: str | None, as_json: bool) -> None:
-    """List the recipes: name, family, modality, sizes, source.
+def systems(family: str | None, modality: str | None, status: str | None, as_json: bool) -> None:
+    """List every recipe and every paper of the catalogue, with how far it has come.
+
+    builds: made at all of its sizes, without memory. sized: its published numbers come out. contracted: the tests of all systems hold. claimed: an experiment
+    here has a verdict. built: there as a part or objective. planned: not built yet. nothing: nothing to build.
 
     \b
-    omniform systems --modality text
+    omniform systems --modality text --status contracted
     """
-    from omniform.verbs.listing import systems as listed
+    from omniform.catalogue.listing import systems as listed
 
-    rows = listed(family, modality)
+    rows = listed(family, modality, status)
     if as_json:
         return say_json(rows)
-    shown = [(r["name"], r["family"], r["modality"], _few(r["sizes"]), _paper(r["sources"][0])) for r in rows]
-    click.echo(table(shown, ("name", "family", "modality", "sizes", "source")))
+    shown = [(r["name"], r["family"], r["modality"], standing(r), _paper(r["sources"][0])) for r in rows]
+    click.echo(table(shown, ("name", "family", "modality", "status", "source")))
 
 
-def _few(sizes: list[str]) -> str:
-    return ", ".join(sizes[:4]) + (f" + {len(sizes) - 4}" if len(sizes) > 4 else "")
+def standing(row: dict[str, Any]) -> str:
+    """How far a row of `systems` has come, in words."""
+    if row["status"] == ["nothing"]:
+        return "nothing to build: " + row["nothing"]
+    if row["status"] == ["planned"]:
+        return "not built yet; planned: " + " and ".join(row["planned"])
+    facts = row["facts"]
+    words = {
+        "partly sized": "partly sized ({holds} of {of})".format(holds=facts["holds"], of=facts["holds"] + facts["differs"]) if facts else "",
+        "claimed": f"claimed: {row['verdict']}",
+        "built": "built: " + ", ".join(name for link, names in row["also"].items() if link != "experiment" for name in names),
+    }
+    return ", ".join(words.get(step, step) for step in row["status"])
 
 
 def _paper(source: dict[str, Any]) -> str:

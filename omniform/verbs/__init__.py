@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from omniform.catalogue.listing import systems
 from omniform.system.build import save
 from omniform.verbs.building import build, load, opened
 from omniform.verbs.fitting import fit_codec, suits
 from omniform.verbs.learning import Tokenised, train
-from omniform.verbs.listing import systems
 from omniform.verbs.measuring import compare, evaluate, judge, score
 
 __all__ = [

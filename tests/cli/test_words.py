@@ -52,11 +52,15 @@ def test_systems_are_listed_and_narrowed(omniform):
     rows = json.loads(omniform("systems", "--json").stdout)
     assert rows == systems() and {"dit", "gpt", "var"} <= {r["name"] for r in rows}
     text = json.loads(omniform("systems", "--modality", "text", "--json").stdout)
-    assert text and all(r["modality"] == "text" for r in text)
+    assert {"gpt", "mdlm"} <= {r["name"] for r in text} and all("text" in r["modality"].split(", ") for r in text)
+    said = omniform("systems", "--status", "nothing").stdout
+    assert "a survey" in said and "not built yet" not in said
     said = omniform("systems", "--family", "diffusion").stdout
-    assert "dit" in said and "2212.09748" in said and "maskgit" not in said
+    assert "builds, sized" in said and "2212.09748" in said and "maskgit  " not in said and "not built yet" in said
     with pytest.raises(UnknownName, match="did you mean masked"):
         systems(family="maskd")
+    with pytest.raises(UnknownName, match="did you mean sized"):
+        systems(status="size")
 
 
 def test_show_prints_published_figures_beside_ours(omniform):

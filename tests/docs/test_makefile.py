@@ -86,7 +86,7 @@ def test_an_old_python_is_refused_in_one_line(clone):
 def test_make_alone_says_what_there_is(clone):
     done, asked = ran(clone, "make")
     assert asked == [] and all(
-        f"make {verb} " in done.stdout for verb in ("demo", "test", "fast", "check", "docs", "bench", "clean")
+        f"make {verb} " in done.stdout for verb in ("demo", "test", "fast", "check", "docs", "bench", "claims", "clean")
     )
 
 
@@ -119,7 +119,7 @@ def touched():
         ("omniform/codecs/__init__.py", ["tests/codecs", "tests/test_codecs.py"]),
         ("Makefile", ["tests/docs/test_makefile.py"]),
         ("examples/write_text.py", ["tests/docs/test_examples.py"]),
-        ("omniform/verbs/listing.py", ["tests/verbs", "tests/test_verbs.py"]),
+        ("omniform/verbs/learning.py", ["tests/verbs", "tests/test_verbs.py"]),
         ("tests/core/test_rng.py", ["tests/core/test_rng.py"]),
         ("tests/contracts/conftest.py", ["tests/contracts"]),
         ("omniform/recipes/image/dit.py", ["tests/contracts"]),
