@@ -1,6 +1,8 @@
 """Writes what is generated in the documents: the text between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 
-python docs/generate.py         # make docs; also measures recipes that changed (--anew: all of them) and strikes from the catalogue what is not planned any more
+python docs/generate.py         # make docs
+
+Before that it measures recipes that changed (--anew: all of them) and strikes from the catalogue what is built and so not planned any more.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from pathlib import Path
 
 from omniform.catalogue import KINDS, STATUSES, claims, rows
 from omniform.catalogue.computing import renew, renew_claims, strike
-from omniform.cli.look import standing
 from omniform.catalogue.listing import systems
+from omniform.cli.look import standing
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/systems.md", "experiments/README.md")

@@ -70,19 +70,29 @@ def plain(title: str) -> str:
 @lru_cache(maxsize=1)
 def first_sources() -> dict[str, tuple[str, str]]:
     """Recipe -> (arXiv number or "", title) of its first source, read from the files."""
-    found = {}
-    for name, module in recipes.modules().items():
-        path = HERE.parent / Path(*module.split(".")[1:]).with_suffix(".py")
-        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-        sources = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Source"]
-        if not sources:
-            found[name] = ("", "")
-            continue
-        first = min(sources, key=lambda call: (call.lineno, call.col_offset))
-        said = dict(zip(("arxiv", "title"), first.args, strict=False)) | {k.arg: k.value for k in first.keywords}
-        words = [ast.literal_eval(said[key]) or "" if key in said else "" for key in ("arxiv", "title")]
-        found[name] = (words[0], words[1])
-    return found
+    return {name: _first_source(module) for name, module in recipes.modules().items()}
+
+
+def _first_source(module: str) -> tuple[str, str]:
+    """Its own, or that of the recipe which it names or was made from."""
+    tree = ast.parse(HERE.parent.joinpath(*module.split(".")[1:]).with_suffix(".py").read_text(encoding="utf-8"))
+    others = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "RECIPE" for alias in node.names):
+            package = module.split(".")[: -node.level] if node.level else []
+            others.update({alias.asname: ".".join([*package, node.module or ""]) for alias in node.names})
+    made: Any = tree.body[-1].value  # type: ignore[attr-defined]
+    said: Any = next((k.value for k in made.keywords if k.arg == "source"), made.func)
+    if isinstance(said, ast.Tuple):
+        said = said.elts[0].value if isinstance(said.elts[0], ast.Starred) else said.elts[0]
+    if isinstance(said, ast.Attribute):  # OTHER.source, or OTHER.but
+        return _first_source(others[said.value.id])  # type: ignore[attr-defined]
+    words = dict(zip(("arxiv", "title"), map(_constant, said.args), strict=False)) | {k.arg: _constant(k.value) for k in said.keywords}
+    return words.get("arxiv") or "", words["title"] or ""
+
+
+def _constant(node: ast.expr) -> str | None:
+    return ast.literal_eval(node) if isinstance(node, ast.Constant) else None
 
 
 @lru_cache(maxsize=1)
