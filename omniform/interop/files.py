@@ -1,0 +1,127 @@
+"""Weights in other people's files, read with suspicion: names, shapes and sizes are known before anything is allocated, and nothing is ever executed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..core.errors import CheckpointError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_JSON_MOST = 64 << 20
+"""Bytes of a configuration, an index or a tokenizer that is believed (ours)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors that are not read yet. shapes: of each by name. read: one of them. where: for messages."""
+
+    where: str
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], Tensor]
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """A JSON object in a file."""
+    try:
+        size = path.stat().st_size
+        if size > _JSON_MOST:
+            raise CheckpointError(f"{path} has {size:,} bytes, more than any configuration; is it what its name says?")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; copy the whole folder") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON ({str(error).splitlines()[0]}); fetch it again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds a {type(found).__name__} where an object is expected; fetch it again")
+    return found
+
+
+def weights_of(folder: Path, stem: str = "model", *, pickled: bool = False) -> Weights:
+    """The weights of a folder, of one file or in pieces: safetensors, or .bin where there is nothing else.
+
+    stem: "model" (transformers), "diffusion_pytorch_model" (diffusers). pickled: whether a .bin may be read; PyTorch then builds tensors and nothing else.
+    """
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+        if (folder / name).is_file():
+            return safetensors_of([folder / name])
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.is_file():
+        return _sharded(folder, index, safetensors_of)
+    binary = "pytorch_model" if stem == "model" else stem
+    if (folder / f"{binary}.bin").is_file() or (folder / f"{binary}.bin.index.json").is_file():
+        if not pickled:
+            raise CheckpointError(
+                f"{folder} has its weights in a pickled .bin and none in safetensors; convert it, or say pickled=True (--pickled): tensors only are read"
+            )
+        one = folder / f"{binary}.bin"
+        return pickled_of([one]) if one.is_file() else _sharded(folder, folder / f"{binary}.bin.index.json", pickled_of)
+    raise CheckpointError(f"{folder} has no {stem}.safetensors and no index of pieces; copy the whole folder")
+
+
+def _sharded(folder: Path, index: Path, read: Callable[[list[Path]], Weights]) -> Weights:
+    """Pieces that an index names; no name leads out of the folder, and every tensor is where the index says."""
+    listed = json_of(index).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in listed.items()):
+        raise CheckpointError(f"{index} has no weight_map of names; fetch it again")
+    files = sorted(set(listed.values()))
+    for name in files:
+        if not _NAME.fullmatch(name):
+            raise CheckpointError(f"{index} names {name!r}, which is not a file of the folder; fetch it again from somebody you trust")
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} is missing; copy the whole folder")
+    found = read([folder / name for name in files])
+    stray = sorted(set(listed) ^ set(found.shapes))
+    if stray:
+        raise CheckpointError(f"{index} and its pieces disagree on {stray[0]!r}; fetch the folder again")
+    return found
+
+
+def safetensors_of(files: list[Path]) -> Weights:
+    """Tensors of some safetensors files, each read when it is asked for. The library checks the header against the length of the file."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    where: dict[str, Any] = {}
+    for file in files:
+        try:
+            opened = safe_open(str(file), framework="pt")
+            for name in opened.keys():
+                if name in shapes:
+                    raise CheckpointError(f"{file} holds {name!r}, which another piece holds as well; fetch the folder again")
+                shapes[name], where[name] = tuple(opened.get_slice(name).get_shape()), opened
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{file} is not a safetensors file: {str(error).splitlines()[0]}; fetch it again") from error
+
+    def read(name: str) -> Tensor:
+        try:
+            return where[name].get_tensor(name)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{files[0].parent}: {name!r} cannot be read: {str(error).splitlines()[0]}; fetch it again") from error
+
+    return Weights(str(files[0]), shapes, read)
+
+
+def pickled_of(files: list[Path]) -> Weights:
+    """Tensors of PyTorch's own files, by its reader that builds tensors and nothing else (weights_only); mapped, not copied."""
+    import pickle
+
+    import torch
+
+    found: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:160]
+            raise CheckpointError(f"{file} is not a file of tensors alone: {reason}; convert it to safetensors where you trust it") from error
+        if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
+            raise CheckpointError(f"{file} holds something besides named tensors; convert it to safetensors")
+        found.update(loaded)
+    return Weights(str(files[0]), {n: tuple(x.shape) for n, x in found.items()}, found.__getitem__)

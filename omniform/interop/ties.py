@@ -1,0 +1,135 @@
+"""Which of their tensors is which of ours: a table that is one-to-one and complete, and is read in both directions.
+
+A tie says how one of our tensors is made of theirs, and how theirs are made of ours. Because the way back is part of it, their shapes follow from ours, so that
+a file can be refused by its header, before a byte of it is read; and the same table exports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..core.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Tie:
+    """ours: a name. theirs: the names that it is made of. there: their tensors -> ours. back: ours -> theirs, in that order."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    there: Callable[[Sequence[Tensor]], Tensor]
+    back: Callable[[Tensor], Sequence[Tensor]]
+
+    def then(self, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tie:
+        """The same with a change after it (and undone before the way back)."""
+        return Tie(self.ours, self.theirs, lambda xs: there(self.there(xs)), lambda x: self.back(back(x)))
+
+
+def same(ours: str, theirs: str) -> Tie:
+    """The very tensor."""
+    return Tie(ours, (theirs,), lambda xs: xs[0], lambda x: (x,))
+
+
+def transposed(ours: str, theirs: str) -> Tie:
+    """A matrix that they write with inputs first (GPT-2's Conv1D)."""
+    return Tie(ours, (theirs,), lambda xs: xs[0].T, lambda x: (x.T,))
+
+
+def shaped(ours: str, theirs: str, mine: Sequence[int], their: Sequence[int]) -> Tie:
+    """The same numbers in the same order under another shape (a convolution whose stride is its size is a linear map)."""
+    return Tie(ours, (theirs,), lambda xs: xs[0].reshape(tuple(mine)), lambda x: (x.reshape(tuple(their)),))
+
+
+def joined(ours: str, theirs: Sequence[str], sizes: Sequence[int] | None = None, dim: int = 0) -> Tie:
+    """Several of theirs, one after the other along dim: queries, keys and values. sizes: of each; equal ones where None."""
+
+    def back(x: Tensor) -> Sequence[Tensor]:
+        return x.chunk(len(theirs), dim) if sizes is None else x.split(list(sizes), dim)
+
+    return Tie(ours, tuple(theirs), lambda xs: torch.cat(list(xs), dim), back)
+
+
+def reordered(ours: str, theirs: str, order: Tensor, dim: int = 0) -> Tie:
+    """ours[i] = theirs[order[i]] along dim."""
+    inverse = order.argsort()
+    return Tie(ours, (theirs,), lambda xs: xs[0].index_select(dim, order.to(xs[0].device)), lambda x: (x.index_select(dim, inverse.to(x.device)),))
+
+
+def layers(num: int, ties: Callable[[int], Iterable[Tie]]) -> list[Tie]:
+    """The ties of each of `num` blocks."""
+    return [tie for number in range(num) for tie in ties(number)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All ties of a checkpoint. of: whose table it is, for messages.
+
+    ignored: what they keep and we do not need, as (regular expression, why). fixed: what we have and they do not, as name -> the number that fills it.
+    """
+
+    of: str
+    ties: tuple[Tie, ...]
+    ignored: tuple[tuple[str, str], ...] = ()
+    fixed: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for side, names in (("ours", [t.ours for t in self.ties]), ("theirs", [n for t in self.ties for n in t.theirs])):
+            twice = next((n for n in names if names.count(n) > 1), None) if len(set(names)) < len(names) else None
+            if twice is not None:
+                raise ValueError(f"the table of {self.of} names {side} {twice!r} twice")
+
+    def their_shapes(self, own: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+        """What they must look like, from what ours do."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for tie in self.ties:
+            made = tie.back(torch.empty(tuple(own[tie.ours]), device="meta"))
+            shapes.update({name: tuple(x.shape) for name, x in zip(tie.theirs, made, strict=True)})
+        return shapes
+
+    def check(self, own: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]]) -> None:
+        """Refuses, by names and shapes alone, what does not fit: CheckpointError with the first that is missing, unknown or of another shape."""
+        told = {t.ours for t in self.ties} | set(self.fixed or {})
+        if told != set(own):
+            name = sorted(told ^ set(own))[0]
+            raise CheckpointError(f"{self.of}: {name!r} is {'in the table and not in our system' if name in told else 'not in the table'}; please report it")
+        wanted = self.their_shapes(own)
+        missing = sorted(set(wanted) - set(theirs))
+        extra = sorted(n for n in set(theirs) - set(wanted) if not any(re.fullmatch(pattern, n) for pattern, _ in self.ignored))
+        if missing:
+            raise CheckpointError(f"{self.of}: the checkpoint has no {missing[0]!r} ({len(missing)} missing); is it complete, and its config the right one?")
+        if extra:
+            raise CheckpointError(f"{self.of}: {extra[0]!r} has no place here ({len(extra)} unknown); its architecture is another than its config says")
+        for name, shape in wanted.items():
+            if tuple(theirs[name]) != shape:
+                raise CheckpointError(f"{self.of}: {name!r} has shape {tuple(theirs[name])} and its config asks for {shape}; they do not belong together")
+
+    def ours(self, own: Mapping[str, Sequence[int]], theirs: Callable[[str], Tensor]) -> dict[str, Tensor]:
+        """Our tensors (their shapes in own), from a reader of theirs, which is asked for one tie at a time."""
+        made = {tie.ours: tie.there([theirs(name) for name in tie.theirs]).contiguous() for tie in self.ties}
+        return {**made, **{name: torch.full(tuple(own[name]), float(number)) for name, number in (self.fixed or {}).items()}}
+
+    def theirs(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Their tensors, from ours: export."""
+        made: dict[str, Tensor] = {}
+        for tie in self.ties:
+            made.update({name: x.contiguous() for name, x in zip(tie.theirs, tie.back(own[tie.ours]), strict=True)})
+        return made
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What somebody's configuration becomes here: a recipe by name, its changes by path, and the table of weights.
+
+    text: the tokenizer's JSON, special tokens and chat template, where the checkpoint brings them (`interop.text`).
+    """
+
+    of: str
+    recipe: str
+    changes: Mapping[str, object]
+    table: Callable[[Mapping[str, Sequence[int]]], Table]
+    text: object | None = None
