@@ -53,7 +53,7 @@ class Embed(nn.Module):
             nn.init.normal_(table.weight, std=std)
 
     def places(self, coord: Tensor) -> list[Tensor]:
-        """What each part says about where tokens lie, (B or 1, L, D): a function of coord alone."""
+        """What each part says about where tokens lie, (B or 1, L, D): a function of coord alone, place by place."""
         return [part(coord) for part in self.positions]
 
     def forward(

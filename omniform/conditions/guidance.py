@@ -1,4 +1,4 @@
-"""Guidance: a Net made of Nets, one session a term."""
+"""Guidance: a Net made of Nets, one session a term, or one of all terms' rows."""
 
 from __future__ import annotations
 
@@ -53,21 +53,58 @@ class ClassifierFree:
         return Term(lambda p: 1 + self.extra(p)), Term(lambda p: -self.extra(p), frozenset())
 
 
-class Guided:
-    """Asks every term's session and mixes their distributions."""
+class Batched:
+    """A session of several contexts with `rows` rows each (Context.stacked): one question of them all in place of one after another, equal to rounding."""
 
-    def __init__(self, nets: Sequence[Net], terms: Sequence[Term]):
-        self.nets, self.terms = list(nets), list(terms)
+    def __init__(self, net: Net, rows: int, times: int):
+        self.net, self.rows, self.times = net, rows, times
 
-    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
-        answers = [net(query, remember=remember) for net in self.nets]
-        mixed = type(answers[0].distribution).mix([a.distribution for a in answers], [t.weight(query.progress) for t in self.terms])
-        dues = {k: sum((a.dues[k] for a in answers[1:] if k in a.dues), v) for k, v in answers[0].dues.items()}
-        return Answer(mixed, answers[0].taps, dues)
+    def ask(self, query: Query, remember: bool) -> list[Answer]:
+        """What each context is answered. A backbone's dues are of the one question: the first answer has them."""
+        answer = self.net(query.repeated(self.times), remember=remember)
+        cuts = [slice(i * self.rows, (i + 1) * self.rows) for i in range(self.times)]
+        taps = {k: v[: self.rows] for k, v in answer.taps.items()}
+        return [Answer(answer.distribution.rows(cut), *((taps, answer.dues) if not i else ())) for i, cut in enumerate(cuts)]
+
+    def forget(self, turn: Tensor) -> None:
+        self.net.forget(turn.repeat(self.times))
+
+    def fork(self, rows: Tensor) -> Batched:
+        return Batched(self.net.fork(torch.cat([rows + i * self.rows for i in range(self.times)])), len(rows), self.times)
+
+
+class InTurn:
+    """A session a term, asked one after another."""
+
+    def __init__(self, nets: Sequence[Net]):
+        self.nets = list(nets)
+
+    def ask(self, query: Query, remember: bool) -> list[Answer]:
+        """What each session answers."""
+        return [net(query, remember=remember) for net in self.nets]
 
     def forget(self, turn: Tensor) -> None:
         for net in self.nets:
             net.forget(turn)
 
+    def fork(self, rows: Tensor) -> InTurn:
+        return InTurn([net.fork(rows) for net in self.nets])
+
+
+class Guided:
+    """Asks on every term's behalf and mixes the distributions."""
+
+    def __init__(self, asked: Batched | InTurn, terms: Sequence[Term]):
+        self.asked, self.terms = asked, list(terms)
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
+        answers = self.asked.ask(query, remember)
+        mixed = type(answers[0].distribution).mix([a.distribution for a in answers], [t.weight(query.progress) for t in self.terms])
+        dues = {k: sum((a.dues[k] for a in answers[1:] if k in a.dues), v) for k, v in answers[0].dues.items()}
+        return Answer(mixed, answers[0].taps, dues)
+
+    def forget(self, turn: Tensor) -> None:
+        self.asked.forget(turn)
+
     def fork(self, rows: Tensor) -> Guided:
-        return Guided([net.fork(rows) for net in self.nets], self.terms)
+        return Guided(self.asked.fork(rows), self.terms)

@@ -99,6 +99,10 @@ class Distribution(ABC):
         """The distribution of some of the asked places."""
         return self.mapped(lambda x: x[:, places])
 
+    def rows(self, which: slice) -> Self:
+        """The distribution in some rows."""
+        return self.mapped(lambda x: x[which])
+
     def gather(self, index: Tensor) -> Self:
         """Places index (B, n), chosen row by row."""
         return self.mapped(lambda x: _picked(x, index))

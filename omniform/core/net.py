@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -52,7 +52,29 @@ class Context:
                 return Encoded(x.tokens[index], x.pooled[index], x.coord[index], x.doc[index])
             return None if x is None else x[index]
 
-        return Context(len(index), *(pick(getattr(self, n)) for n in ("modulate", "add", "start", "prefix", "cross", "joint")))
+        return Context(len(index), *(pick(getattr(self, n)) for n in _PLACES))
+
+    @staticmethod
+    def stacked(contexts: Sequence[Context]) -> Context | None:
+        """The rows of each, one context after another; None where they differ in shape or padding, so that one question cannot be of all."""
+
+        def joined(parts: Sequence[Any]) -> Any:
+            if isinstance(parts[0], Encoded):
+                return Encoded(*(torch.cat([getattr(p, n) for p in parts]) for n in ("tokens", "pooled", "coord", "doc")))
+            return None if parts[0] is None else torch.cat(list(parts))
+
+        def alike(a: Any, b: Any) -> bool:
+            if a is None or b is None:
+                return a is b
+            return torch.equal(a.doc, b.doc) and a.tokens.shape == b.tokens.shape if isinstance(a, Encoded) else a.shape == b.shape
+
+        columns = [[getattr(c, n) for c in contexts] for n in _PLACES]
+        if not all(alike(column[0], other) for column in columns for other in column[1:]):
+            return None
+        return Context(sum(c.batch for c in contexts), *(joined(column) for column in columns))
+
+
+_PLACES = ("modulate", "add", "start", "prefix", "cross", "joint")
 
 
 _ROOM = 64

@@ -49,6 +49,19 @@ class Query:
             aim=cut(self.aim),
         )
 
+    def repeated(self, times: int) -> Query:
+        """All rows, `times` over. What is the same in every row stays one view."""
+
+        def again(x: Tensor | None) -> Tensor | None:
+            if x is None:
+                return None
+            if x.stride(0) == 0 or x.shape[0] == 1:
+                return x[:1].expand(times * x.shape[0], *x.shape[1:])
+            return x.repeat(times, *(1,) * (x.dim() - 1))
+
+        fields = {n: again(getattr(self, n)) for n in ("known", "turn", "lane", "progress", "time", "aim")}
+        return replace(self, tokens=self.tokens._mapped(again), **fields)
+
     def after(self, past: Query) -> Query:
         """Both questions as one, the past one first; visibility by the dense rule."""
         join = lambda x, y: None if x is None or y is None else torch.cat([x, y], 1)  # noqa: E731

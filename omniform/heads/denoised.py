@@ -107,6 +107,9 @@ class Denoised(Distribution):
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)([change(h) for h in self.hidden], self.weights, self.head)
 
+    def rows(self, which: slice) -> Self:
+        return type(self)([h[which] for h in self.hidden], [w[which] for w in self.weights], self.head)
+
     @classmethod
     def mix(cls, distributions: Sequence[Self], weights: Sequence[Tensor]) -> Self:
         hidden = [h for d in distributions for h in d.hidden]

@@ -25,13 +25,15 @@ class Course:
     """What depends on the order alone, made once a sample: a token's own step has little else to do than to ask.
 
     turn, lane: (B, L) of each place. plan: the feed's. spans: the places of each turn, as slices where they lie together and as (B, n)
-    indices else. progress: (B,) after each number of turns.
+    indices else; said: turn and lane of each span. at, progress: (B,) after each number of turns.
     """
 
     turn: Tensor
     lane: Tensor
     plan: Any
     spans: tuple[slice | Tensor, ...] = ()
+    said: tuple[tuple[Tensor, Tensor], ...] = ()
+    at: tuple[Tensor, ...] = ()
     progress: tuple[Tensor, ...] = ()
 
 
@@ -69,9 +71,11 @@ class Autoregress(Process[Growing]):
         lane = in_every_row(torch.zeros(tokens.length, dtype=torch.long, device=turn.device), tokens.batch)
         return Course(turn, lane, self.feed.plan(tokens, turn, self.order))
 
-    def _query(self, tokens: Tokens, course: Course, places: slice | Tensor, progress: Tensor, pattern: Pattern) -> Query:
+    def _query(
+        self, tokens: Tokens, course: Course, places: slice | Tensor, progress: Tensor, pattern: Pattern, said: tuple[Tensor, Tensor] | None = None
+    ) -> Query:
         fed, known = self.feed.fed(tokens, course.plan, places)
-        turn, lane = taken(course.turn, places), taken(course.lane, places)
+        turn, lane = said or (taken(course.turn, places), taken(course.lane, places))
         return Query(fed, known, turn, lane, progress, None, taken(tokens.coord, places) if self.aim else None, "main", pattern)
 
     def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
@@ -93,7 +97,10 @@ class Autoregress(Process[Growing]):
         course = self._course(blank, rng)
         spans = _spans(course.turn)
         share = torch.tensor([i / len(spans) for i in range(len(spans) + 1)], device=blank.doc.device)
-        course = replace(course, spans=spans, progress=share[:, None].expand(-1, blank.batch).unbind())
+        each = lambda x: x[:, None].expand(-1, blank.batch).unbind()  # noqa: E731
+        said = tuple(zip(_cut(course.turn, spans), _cut(course.lane, spans), strict=True))
+        at = torch.arange(len(spans) + 1, device=blank.doc.device)
+        course = replace(course, spans=spans, said=said, at=each(at), progress=each(share))
         return Growing(tokens=blank, course=course, given=given, next=0, **begun(blank))
 
     def step(self, net: Net, state: Growing, *, rng: Rng) -> Growing:
@@ -101,7 +108,7 @@ class Autoregress(Process[Growing]):
         last = first + (1 if state.given is None or first else self._prompted(state))
         one = last == first + 1
         places = course.spans[first] if one else _joined(course.spans[first:last])
-        query = self._query(tokens, course, places, state.progress, "full" if one else self.order.pattern)
+        query = self._query(tokens, course, places, state.progress, "full" if one else self.order.pattern, course.said[first] if one else None)
         answer = net(query, remember=True)
         if one:
             drawn: Any = answer.distribution.sample(rng=rng, how=self.sampling)
@@ -116,7 +123,7 @@ class Autoregress(Process[Growing]):
                 over = over or bool(done.all())
             tokens = self._ended(tokens) if over else tokens
         done = torch.ones_like(done) if over else done
-        return Growing(tokens, state.at + (last - first), course.progress[last], done, course, state.given, last)
+        return Growing(tokens, course.at[last], course.progress[last], done, course, state.given, last)
 
     def _prompted(self, state: Growing) -> int:
         """How many turns to begin with at once: all that are given in every row (their answers are not needed), else one."""
@@ -147,6 +154,13 @@ def _spans(turn: Tensor) -> tuple[slice | Tensor, ...]:
     if not shared and not bool((turn.gather(1, ranked) == turn[:1].gather(1, ranked[:1])).all()):
         raise OrderError("every row must have as many places at each turn as every other row; this order does not")
     return tuple(ranked.split(counts, 1))
+
+
+def _cut(x: Tensor, spans: tuple[slice | Tensor, ...]) -> tuple[Tensor, ...]:
+    """x (B, L) at each span."""
+    if isinstance(spans[0], slice):
+        return x.split([s.stop - s.start for s in spans], 1)  # type: ignore[union-attr]
+    return tuple(taken(x, s) for s in spans)
 
 
 def _joined(spans: tuple[slice | Tensor, ...]) -> slice | Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,12 +48,12 @@ class Shift(Feed):
         self.along = None if along is None else space.axis(along)
         self.own_place = own_place
 
-    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor:
-        """(B, L) the place each slot is fed from, -1 for a first; where each is fed from the place before it, bool: which slots are fed something."""
+    def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor | _Line:
+        """(B, L) the place each slot is fed from, -1 for a first; where each is fed from the place before it, the line that they are."""
         if order.pattern == "causal" and not self.own_place:
             fed = torch.ones(turn.shape[1], dtype=torch.bool, device=turn.device)
             fed[0] = self.start is not None and tokens.ids is not None
-            return in_every_row(fed, turn.shape[0])
+            return _Line(tokens, in_every_row(fed, turn.shape[0]))
         if order.pattern == "causal":
             return torch.arange(-1, turn.shape[1] - 1, device=turn.device)[None].expand(turn.shape[0], -1)
         one = turn[:1] if turn.stride(0) == 0 else turn
@@ -65,11 +66,12 @@ class Shift(Feed):
         best, place = rank.max(-1)
         return torch.where(best >= 0, place, -1).expand(turn.shape[0], -1)
 
-    def fed(self, tokens: Tokens, plan: Tensor, places: slice | Tensor) -> tuple[Tokens, Tensor]:
-        if plan.dtype == torch.bool:
+    def fed(self, tokens: Tokens, plan: Tensor | _Line, places: slice | Tensor) -> tuple[Tokens, Tensor]:
+        if isinstance(plan, _Line):
             assert isinstance(places, slice)  # what lies in its order is asked in runs
             first, last, _ = places.indices(tokens.length)
-            return self._before(tokens, first, last), plan[:, places]
+            coord, kind, doc, known = plan.slots[first] if last == first + 1 else (x[:, first:last] for x in plan.columns)
+            return Tokens(self._before(tokens.ids, first, last, self.start), self._before(tokens.vec, first, last), coord, kind, doc), known
         source = taken(plan, places)
         known = source >= 0
         said = tokens.gather(source.clamp(min=0))
@@ -82,17 +84,24 @@ class Shift(Feed):
             said = said.where(known, Content(*(None if x is None else torch.zeros_like(x) for x in (said.ids, said.vec))))
         return said, known
 
-    def _before(self, tokens: Tokens, first: int, last: int) -> Tokens:
-        """The slots from first to last, each fed from the place before it."""
+    @staticmethod
+    def _before(x: Tensor | None, first: int, last: int, begin: int | None = None) -> Tensor | None:
+        """What the slots from first to last are fed, each from the place before it."""
+        if x is None or first > 0:
+            return x if x is None else x.narrow(1, first - 1, last - first)
+        return torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), begin or 0), x[:, : last - 1]], 1)
 
-        def before(x: Tensor | None, begin: int | None) -> Tensor | None:
-            if x is None or first > 0:
-                return x if x is None else x[:, first - 1 : last - 1]
-            return torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), begin or 0), x[:, : last - 1]], 1)
 
-        here = slice(first, last)
-        coord, kind, doc = tokens.coord[:, here], tokens.kind[:, here], tokens.doc[:, here]
-        return Tokens(before(tokens.ids, self.start), before(tokens.vec, 0), coord, kind, doc)
+class _Line:
+    """Slots in the order of their places. columns: coord, kind, doc, and which slots are fed something; slots: the same of each, cut at once when asked for
+    one by one."""
+
+    def __init__(self, tokens: Tokens, fed: Tensor):
+        self.columns = (tokens.coord, tokens.kind, tokens.doc, fed)
+
+    @cached_property
+    def slots(self) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]:
+        return tuple(zip(*(x.split(1, 1) for x in self.columns), strict=True))
 
 
 class PyramidFeed(Feed):

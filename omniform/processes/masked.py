@@ -16,7 +16,7 @@ from ..core.net import Net
 from ..core.process import Losses, Process, State, begun, dues_of
 from ..core.query import PRELUDE, Answer, Query
 from ..core.rng import Rng
-from ..core.tokens import Tokens
+from ..core.tokens import Tokens, in_every_row
 
 SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
     "cosine": lambda u: torch.cos(u * math.pi / 2),  # MaskGIT, arXiv:2202.04200, section 3.3
@@ -46,14 +46,14 @@ class Unmasking(State):
 
 def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None = None) -> Query:
     """The full question: every place at once, one with the prefix."""
-    row = torch.full((1, tokens.length), PRELUDE, dtype=torch.long, device=known.device)
+    turn = torch.full((tokens.length,), PRELUDE, dtype=torch.long, device=known.device)
     rows = tokens.batch
     whole = tokens.doc.stride(0) == 0 or bool(tokens.real.all())
     return Query(
         tokens=tokens,
         known=known,
-        turn=row.expand(rows, -1),
-        lane=torch.zeros_like(row).expand(rows, -1),
+        turn=in_every_row(turn, rows),
+        lane=in_every_row(torch.zeros_like(turn), rows),
         progress=progress,
         time=time,
         pattern="full" if whole else "any",

@@ -96,6 +96,14 @@ class Network(nn.Module):
         return embedded if told is None else embedded + told
 
 
+def _table_of(coord: Tensor) -> Tensor | None:
+    """(N, A): the table that coord (B, L, A) shows a run of, the same in every row; None where it is no such view."""
+    every = coord._base
+    if every is None or every.dim() != 2 or not every.is_contiguous() or coord.stride() != (0, every.shape[1], 1) or coord.shape[2] != every.shape[1]:
+        return None
+    return every
+
+
 def _range(x: Tensor) -> tuple[int, int]:
     """The lowest and the highest of whole numbers."""
     row = one_row(x)
@@ -225,10 +233,16 @@ class Session:
         """What the embedding adds for where tokens lie, made once while the same places are asked about."""
         if torch.is_grad_enabled():
             return None
+        coord = query.tokens.coord
+        every = _table_of(coord)  # all places of the sample, where these are a run of them
+        whole = coord if every is None else every
         seen = self.placed.get(query.stage)
-        if seen is None or seen[0] is not query.tokens.coord:
-            seen = self.placed[query.stage] = (query.tokens.coord, tower.embed.places(query.tokens.coord))
-        return seen[1]
+        if seen is None or seen[0] is not whole:
+            seen = self.placed[query.stage] = (whole, tower.embed.places(whole if every is None else every[None]))
+        if every is None or coord.shape[1] == len(every):
+            return seen[1]
+        first = (coord.storage_offset() - every.storage_offset()) // every.shape[1]
+        return [x.narrow(1, first, coord.shape[1]) for x in seen[1]]
 
     def _visibility(self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None) -> tuple[str, Tensor | None]:
         """The kernel's pattern and mask: a promise where it holds, else the dense rule."""

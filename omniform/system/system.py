@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions.conditioning import Conditioning
-from ..conditions.guidance import ClassifierFree, Guided, Term
+from ..conditions.guidance import Batched, ClassifierFree, Guided, InTurn, Term
 from ..core.batch import Batch
 from ..core.codec import Codec, LearnedCodec
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument, ConditionError, ShapeError
-from ..core.net import MemoryPolicy, Net
+from ..core.net import Context, MemoryPolicy, Net
 from ..core.process import Losses, Process, State, generate
 from ..core.query import Answer, Query
 from ..core.rng import Rng
@@ -25,13 +26,14 @@ from .recipe import Recipe
 
 
 class Counted:
-    """A net that counts its questions."""
+    """A net that counts its questions, and the rows that were asked about (those of all of guidance's terms, which may share a question)."""
 
     def __init__(self, net: Net):
-        self.net, self.calls = net, 0
+        self.net, self.calls, self.rows = net, 0, 0
 
     def __call__(self, query: Query, *, remember: bool = False) -> Answer:
         self.calls += 1
+        self.rows += query.tokens.batch
         return self.net(query, remember=remember)
 
     def forget(self, turn: Tensor) -> None:
@@ -92,12 +94,8 @@ class System(nn.Module):
         """
         tokens = self.tokens(data)
         context = self.conditioning.context(condition or {}, tokens.batch)
-        training = self.training
-        self.eval()
-        try:
+        with _evaluating(self):
             return self.process.bound(self.network.open(context), tokens, rng=Rng.seeded(seed, tokens.batch if rows is None else rows))
-        finally:
-            self.train(training)
 
     def net(
         self,
@@ -108,7 +106,8 @@ class System(nn.Module):
         memory: MemoryPolicy | None = None,
         wrap: Callable[[Net], Net] | None = None,
     ) -> Net:
-        """A conversation for generation: one session a term of guidance. scale None: the recipe's. wrap: put around each session (Counted)."""
+        """A conversation for generation: a session of all of guidance's terms, or one each where their conditions differ in length. scale None: the recipe's.
+        wrap: put around each session (Counted)."""
         condition = condition or {}
         guidance = self.guidance
         if scale is not None and guidance is not None:
@@ -118,9 +117,13 @@ class System(nn.Module):
         told = bool(condition) and guidance is not None
         terms: Sequence[Term] = guidance.terms() if told and guidance is not None else (Term(lambda p: torch.ones_like(p)),)
         policy = memory or self.process.memory
-        nets: list[Net] = [self.network.open(self.conditioning.context(condition, batch, keep=term.keep), memory=policy) for term in terms]
+        contexts = [self.conditioning.context(condition, batch, keep=term.keep) for term in terms]
+        shared = contexts[0] if len(contexts) == 1 else Context.stacked(contexts)
+        nets: list[Net] = [self.network.open(context, memory=policy) for context in (contexts if shared is None else [shared])]
         nets = nets if wrap is None else [wrap(net) for net in nets]
-        return nets[0] if len(nets) == 1 else Guided(nets, terms)
+        if len(terms) == 1:
+            return nets[0]
+        return Guided(InTurn(nets) if shared is None else Batched(nets[0], batch, len(terms)), terms)
 
     @torch.no_grad()
     def generate(
@@ -160,13 +163,9 @@ class System(nn.Module):
         if given is not None:
             blank, known = self._given(blank, *given)
         rng = Rng.seeded(seed, rows if rows is not None else num)
-        training = self.training
-        self.eval()
-        try:
+        with _evaluating(self):
             tokens = generate(process, self.net(num, condition, scale=scale, memory=memory, wrap=wrap), blank, rng=rng, given=known, watch=watch)
             return self.codec.decode(tokens) if decode else tokens
-        finally:
-            self.train(training)
 
     def _given(self, blank: Tokens, data: Any, keep: Tensor) -> tuple[Tokens, Tensor]:
         """What is given, laid onto the blank; shorter data is a prompt."""
@@ -210,6 +209,19 @@ class CodecSystem(nn.Module):
             raise BadArgument(f"{type(self.codec).__name__} has nothing to learn; it is ready as it is")
         data = batch.data.to(next(self.codec.parameters()).device) if isinstance(batch.data, Tensor) else batch.data
         return self.codec.loss(data, rng=rng)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part as it generates; then again as it was. (eval and train visit every part even where nothing changes: as long as a small network's answer.)"""
+    learning = [m for m in module.modules() if m.training]
+    for m in learning:
+        m.training = False
+    try:
+        yield
+    finally:
+        for m in learning:
+            m.training = True
 
 
 def _spread(value: Any, num: int) -> Any:

@@ -162,7 +162,7 @@ def evaluate(
         "data": dataset.name,
         **{k: measured[k] for k in kept},
         "samples": len(fake),
-        "calls": sum(m.calls for m in meters) // -(-len(fake) // batch),
+        "calls": sum(m.rows for m in meters) // len(fake),
         "seconds_per_sample": seconds / len(fake),
         "floor": {k: floor[k] for k in kept},
         "ceiling": {k: ceiling[k] for k in kept},

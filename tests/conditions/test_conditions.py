@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omniform.conditions.conditioning import ClassLabel, Conditioner, Conditioning
-from omniform.conditions.guidance import ClassifierFree, Guided, Term
+from omniform.conditions.guidance import ClassifierFree, Guided, InTurn, Term
 from omniform.core.errors import BadArgument, ConditionError
 from omniform.core.net import Encoded
 from omniform.core.query import Answer
@@ -160,11 +160,11 @@ class Asked:
 def test_guided_mixes_row_by_row_and_passes_everything_on():
     nets = [Says(5.0, "said"), Says(1.0, "unsaid")]
     terms = (Term(lambda p: 1 + 2 * p), Term(lambda p: -2 * p, frozenset()))
-    guided = Guided(nets, terms)
+    guided = Guided(InTurn(nets), terms)
     answer = guided(Asked, remember=True)
     assert answer.distribution.logits[:, 0, 0].tolist() == [[5, 10, 15], [13, 26, 39]]  # 5; 3 * 5 - 2 * 1
     assert answer.taps == {"tap": 5.0} and float(answer.dues["balance"]) == 6
     guided.forget("there")
     assert all(n.log == [("ask", True), ("forget", "there")] for n in nets)
     fork = guided.fork(torch.tensor([0]))
-    assert [n.value for n in fork.nets] == [15.0, 11.0] and tuple(fork.terms) == terms and nets[0].value == 5.0
+    assert [n.value for n in fork.asked.nets] == [15.0, 11.0] and tuple(fork.terms) == terms and nets[0].value == 5.0

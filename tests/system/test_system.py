@@ -129,8 +129,11 @@ def test_scale_is_that_of_the_recipe_unless_said(maskgit):
     scale = maskgit.guidance.scale
     same = [ids(maskgit.generate(2, {"label": "a"}, seed=3, decode=False, **k)) for k in ({}, {"scale": scale}, {"scale": 1}, {"scale": 6.0})]
     assert torch.equal(same[0], same[1]) and not torch.equal(same[0], same[2]) and not torch.equal(same[0], same[3])
-    asked = [Counted(n) for n in maskgit.net(1, {"label": ["a"]}).nets]
-    assert len(asked) == 2 and not hasattr(maskgit.net(1, {"label": ["a"]}, scale=1), "nets")
+    meters = []
+    maskgit.generate(2, {"label": "a"}, wrap=lambda net: meters.append(Counted(net)) or meters[-1])
+    (both,) = meters
+    assert len(maskgit.net(1, {"label": ["a"]}).terms) == 2 and both.rows == 2 * 2 * both.calls, "both terms in one question of all their rows"
+    assert not hasattr(maskgit.net(1, {"label": ["a"]}, scale=1), "terms")
 
 
 def test_memory_is_the_processes_unless_said(gpt):
