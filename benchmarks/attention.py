@@ -1,4 +1,5 @@
-"""Which attention kernel is the faster one: torch's fused kernel against two matrix products and a softmax, the choice in omniform/backbones/attention/kernels.py.
+"""Which attention kernel is the faster one: torch's fused kernel against two matrix products and a softmax, the choice in
+omniform/backbones/attention/kernels.py.
 
 python benchmarks/attention.py [--quick] [--json FILE]
 
@@ -46,7 +47,8 @@ def main() -> None:
             for masked in (False, True):
                 for way, ratio in measured(case, dtype, masked, 3 if chosen.quick else 9, chosen.seed).items():
                     name = f"{case[2]} x {case[3]}, {case[1]} heads of {case[4]}, {case[0]} rows"
-                    rows.append((name, str(dtype).removeprefix("torch."), "yes" if masked else "no", way, f"{ratio.median:.2f}", f"{ratio.low:.2f}-{ratio.high:.2f}"))
+                    said = f"{ratio.median:.2f}", f"{ratio.low:.2f}-{ratio.high:.2f}"
+                    rows.append((name, str(dtype).removeprefix("torch."), "yes" if masked else "no", way, *said))
                     kept.append({"case": case, "dtype": str(dtype), "masked": masked, "way": way, "median": ratio.median, "low": ratio.low, "high": ratio.high})
     print(table(("queries x keys", "dtype", "mask", "what", "fused / products", "quartiles"), rows))
     print(said_of(machine()) + f", seed {chosen.seed}")

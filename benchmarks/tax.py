@@ -1,6 +1,7 @@
 """What the engine costs: generation and training through it, over the same network in a hand-written loop (by_hand.py).
 
-Before anything is timed both sides must give the same numbers: equal tokens, samples and losses to rounding. A ratio of 1.05 says that the engine takes 5 % longer.
+Before anything is timed both sides must give the same numbers: equal tokens, samples and losses to rounding. A ratio of 1.05 says that the engine takes
+5 % longer.
 
     python benchmarks/tax.py [--quick] [--only WORD] [--json FILE]
 """
@@ -77,7 +78,8 @@ def gpt(width: int, depth: int, vocab: int, length: int, seed: int) -> tuple[Any
 def dit(width: int, depth: int, side: int, seed: int) -> tuple[Any, int]:
     """DiT's network over 2 x 2 patches of 4 channels, as a velocity on straight paths."""
     flow = Spec(Flow, {"path": Spec(Linear), "predict": "velocity", "solver": Spec(Euler), "steps": 4})
-    changes = {"codec": Spec(Patches, {"patch": 2}), "shape": (4, 2 * side, 2 * side), "process": flow, "network.head.learned_variance": False, **sized(width, depth)}
+    changes = {"codec": Spec(Patches, {"patch": 2}), "shape": (4, 2 * side, 2 * side), "process": flow, "network.head.learned_variance": False}
+    changes |= sized(width, depth)
     return stirred(assemble(recipes.get("dit").sized("S/2").but(changes), seed=seed), seed), width // 64
 
 
@@ -195,8 +197,8 @@ def same(what: str, ours: Tensor, theirs: Tensor, *, exact: bool = False, rel: f
     """Both sides gave the same, or nothing is measured."""
     fine = torch.equal(ours, theirs) if exact else torch.allclose(ours, theirs, rtol=rel, atol=rel * float(theirs.abs().max()))
     if not fine:
-        share = float((ours != theirs).float().mean())
-        raise SystemExit(f"the engine's {what} are not those of the loop written by hand: {share:.1%} differ, by {float((ours - theirs).abs().max()):.3g} at the most")
+        share, most = float((ours != theirs).float().mean()), float((ours - theirs).abs().max())
+        raise SystemExit(f"the engine's {what} are not those of the loop written by hand: {share:.1%} differ, by {most:.3g} at the most")
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -233,12 +235,13 @@ class Learner:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.leaves, 1 - decay_at(self.knobs.ema, self.updates))
         self.updates += 1
-        return float(loss)
+        return float(loss.detach())
 
 
 def training(system: Any, data: Tensor, label: Tensor | None, batch: int, seed: int, prepared: Callable[[by_hand.Weights], by_hand.Weights],
              losses: Callable[[by_hand.Weights], tuple[Callable[[Tensor, int], Tensor], ...]]) -> Callable[[int], Seconds]:
-    """The trainer and a loop by hand, step by step in turns. losses: of the weights, first with the engine's draws (rows of data, step) -> loss, then with torch's."""
+    """The trainer and a loop by hand, step by step in turns. losses: of the weights, first with the engine's draws (rows of data, step) -> loss, then with
+    torch's."""
     def run(rounds: int) -> Seconds:
         knobs = Training(batch=batch, steps=CHECKED + 1 + rounds, lr=1e-4, warmup=0, shape="constant", seed=seed, checkpoint_every=0, validate_every=0)
         dataset = Dataset("made up", "image", tuple(data.shape[1:]), (), Examples(data, label), Examples(data[:0], label), "", "")
@@ -343,11 +346,13 @@ def cases(seed: int) -> list[Case]:
             (768, 12, 50257, 1, 12, 0, 7), (768, 12, 50257, 8, 8, 0, 5), (768, 12, 50257, 1, 12, 1, 7)):
         made.append(Case("GPT decoding, " + ("drawn" if temperature else "greedy"), f"d{width} L{depth} V{vocab} B{rows} T{length}", rounds,
                          decoding(width, depth, vocab, rows, length, temperature, seed), width == 256))
-    for width, depth, side, rows, steps, scale, rounds in ((256, 6, 8, 1, 8, 1, 11), (256, 6, 8, 1, 8, 1.5, 11), (256, 6, 8, 8, 4, 1.5, 5), (384, 12, 16, 1, 4, 1, 5), (384, 12, 16, 1, 4, 1.5, 5)):
+    for width, depth, side, rows, steps, scale, rounds in (
+            (256, 6, 8, 1, 8, 1, 11), (256, 6, 8, 1, 8, 1.5, 11), (256, 6, 8, 8, 4, 1.5, 5), (384, 12, 16, 1, 4, 1, 5), (384, 12, 16, 1, 4, 1.5, 5)):
         made.append(Case("DiT, Euler" + (", guided" if scale != 1 else ""), f"d{width} L{depth} {side * side} tokens B{rows} {steps} steps", rounds,
                          denoising(width, depth, side, rows, steps, scale, seed), width == 256 and rows == 1))
     for width, depth, rows, length, steps, rounds in ((256, 6, 1, 64, 8, 11), (256, 6, 8, 64, 8, 5), (768, 12, 1, 256, 4, 3)):
-        made.append(Case("MaskGIT", f"d{width} L{depth} V1024 {length} tokens B{rows} {steps} steps", rounds, unmasking(width, depth, rows, length, steps, seed), rows == 1 and width == 256))
+        made.append(Case("MaskGIT", f"d{width} L{depth} V1024 {length} tokens B{rows} {steps} steps", rounds,
+                         unmasking(width, depth, rows, length, steps, seed), rows == 1 and width == 256))
     small = "d256 L6"
     made += [Case("GPT training step", f"{small} V1024 B8 T64", 9, gpt_training(256, 6, 1024, 8, 64, seed), True),
              Case("DiT training step", f"{small} 64 tokens B8", 9, dit_training(256, 6, 8, 8, seed), True),

@@ -71,10 +71,14 @@ class PreNorm(Block):
     def forward(self, x: Tensor, env: Env) -> Tensor:
         mlp, drop = self.mlp, self.dropout if self.training else 0.0
         if self.modulation is None:
-            x = x + _dropped(self.mixer(self.norm_mixer(x), env), drop)
+            y = self.mixer(self.norm_mixer(x), env)
+            x = x + (_dropped(y, drop) if drop else y)
             if self.cross is not None:
                 x = x + self.cross(self.norm_cross(x), env)
-            return x if mlp is None else x + _dropped(mlp(self.norm_mlp(x), env), drop)
+            if mlp is None:
+                return x
+            y = mlp(self.norm_mlp(x), env)
+            return x + (_dropped(y, drop) if drop else y)
         c = self._chunks(env, x.shape[1])
         x = torch.addcmul(x, c[2], _dropped(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env), drop))
         if self.cross is not None:

@@ -65,7 +65,7 @@ class Embed(nn.Module):
         if self.tables:
             assert tokens.ids is not None
             for book, table in enumerate(self.tables):
-                y = table(tokens.ids[..., book])
+                y = table(tokens.ids.select(2, book))
                 x = y if x is None else x + y
         if self.enter is not None:
             assert tokens.vec is not None

@@ -69,7 +69,7 @@ class Stack(Block):
             x = block(x, env)
             if self.skips is not None and number < half:
                 held.append(x)
-            if f"block.{number}" in env.wanted:
+            if env.wanted and f"block.{number}" in env.wanted:
                 env.taps[f"block.{number}"] = x
         if self.final is not None:
             x = self.final(x)

@@ -57,17 +57,17 @@ def _gumbel(bits: Tensor) -> Tensor:
     return _share(bits, 12, 52, torch.float64).log_().neg_().log_().neg_().to(torch.float32)
 
 
-_AHEAD = 1 << 16
-"""Numbers that are drawn ahead at the most (ours): as many as a core's nearer caches hold."""
+_AHEAD, _TURNS = 1 << 16, 8
+"""How many numbers, and turns, are drawn ahead at the most (ours): what a core's nearer caches hold, and few enough that little is drawn in vain."""
 
 
 class _Ahead:
     """Gumbel noise of the streams that are folded from one stream by n, n + 1, n + 2...: many turns' at once, for a token's thousand numbers cost
-    forty operations, and so do those of the next fifty tokens. What each stream draws is the same."""
+    forty operations, and so do those of the next few tokens. What each stream draws is the same."""
 
     def __init__(self, stream: Rng, shape: tuple[int, ...]):
         self.stream, self.shape, self.rest = stream, shape, math.prod(shape[1:])
-        self.most = max(_AHEAD // math.prod(shape), 1)
+        self.most = min(max(_AHEAD // math.prod(shape), 1), _TURNS)
         self.size = 0
         self.next: Tensor | None = None  # the number that is expected, and the noise that waits for it and those after it, last first
         self.waiting: list[tuple[Tensor, Tensor]] = []

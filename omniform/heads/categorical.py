@@ -82,7 +82,7 @@ class CategoricalHead(Head):
     def forward(self, h: Tensor) -> Categorical:
         h = h if self.transform is None else self.transform(h)
         if self.tied:
-            weights = [w if len(w := look()) == self.vocab else w[: self.vocab] for look in self._table]
+            weights = [w if (w := look()).shape[0] == self.vocab else w[: self.vocab] for look in self._table]
             logits = F.linear(h, weights[0] if len(weights) == 1 else torch.cat(weights), self.bias)
         else:
             logits = self.out(h)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -44,22 +46,37 @@ class Path(ABC):
 
     def read(self, predict: Predict, said: Tensor, z: Tensor, t: Tensor) -> Prediction:
         """What the network said at z, t, as data and noise."""
+        if predict == "velocity":
+            return Prediction(lambda: self._of_velocity(said, z, t), said)
         a, b = self.a(t), self.b(t)
         if predict == "data":
-            return Prediction(said, (z - a * said) / b.clamp(min=1e-5))
-        if predict == "noise":
-            return Prediction((z - b * said) / a.clamp(min=1e-5), said)
-        da, db = self.da(t), self.db(t)
+            return Prediction((said, (z - a * said) / b.clamp(min=1e-5)))
+        return Prediction(((z - b * said) / a.clamp(min=1e-5), said))
+
+    def _of_velocity(self, said: Tensor, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, da, db = self.a(t), self.b(t), self.da(t), self.db(t)
         det = a * db - b * da  # of the linear map (x, e) -> (z, v)
-        return Prediction((db * z - b * said) / det, (a * said - da * z) / det, said)
+        return (db * z - b * said) / det, (a * said - da * z) / det
 
 
-class Prediction(NamedTuple):
-    """The data and the noise that a network sees in z, and dz/dt where that is what it said."""
+class Prediction:
+    """The data x and the noise e that a network sees in z, and dz/dt where that is what it said: v, which is all that some solvers ask for."""
 
-    x: Tensor
-    e: Tensor
-    v: Tensor | None = None
+    def __init__(self, both: tuple[Tensor, Tensor] | Callable[[], tuple[Tensor, Tensor]], v: Tensor | None = None):
+        self._both, self.v = both, v
+
+    @cached_property
+    def both(self) -> tuple[Tensor, Tensor]:
+        """x and e."""
+        return self._both() if callable(self._both) else self._both
+
+    @property
+    def x(self) -> Tensor:
+        return self.both[0]
+
+    @property
+    def e(self) -> Tensor:
+        return self.both[1]
 
 
 class Linear(Path):

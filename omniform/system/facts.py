@@ -254,7 +254,7 @@ def _evaluations(flow: Any) -> int:
         def __call__(self, z: Tensor, t: Tensor) -> Prediction:
             nonlocal calls
             calls += 1
-            return Prediction(z, z)
+            return Prediction((z, z))
 
     times, z, past, rng = grid(flow.grid, flow.steps, shift=flow.shift, first=flow.first), torch.ones(1, 1), None, Rng.seeded(0, 1)
     for t, s in zip(times, times[1:], strict=False):

@@ -239,7 +239,7 @@ class Session:
         seen = self.placed.get(query.stage)
         if seen is None or seen[0] is not whole:
             seen = self.placed[query.stage] = (whole, tower.embed.places(whole if every is None else every[None]))
-        if every is None or coord.shape[1] == len(every):
+        if every is None or coord.shape[1] == every.shape[0]:
             return seen[1]
         first = (coord.storage_offset() - every.storage_offset()) // every.shape[1]
         return [x.narrow(1, first, coord.shape[1]) for x in seen[1]]

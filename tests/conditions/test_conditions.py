@@ -10,11 +10,13 @@ import torch
 from omniform.conditions.conditioning import ClassLabel, Conditioner, Conditioning
 from omniform.conditions.guidance import ClassifierFree, Guided, InTurn, Term
 from omniform.core.errors import BadArgument, ConditionError
-from omniform.core.net import Encoded
+from omniform.core.net import Context, Encoded
 from omniform.core.query import Answer
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
+from omniform.core.tokens import Axis, Space
 from omniform.heads.categorical import Categorical
+from omniform.processes.masked import asked
 
 D = 8
 LABEL = Spec(ClassLabel, {"classes": 5, "names": ("ant", "bee", "cat", "dog", "eel"), "std": 1.0})
@@ -168,3 +170,22 @@ def test_guided_mixes_row_by_row_and_passes_everything_on():
     assert all(n.log == [("ask", True), ("forget", "there")] for n in nets)
     fork = guided.fork(torch.tensor([0]))
     assert [n.value for n in fork.asked.nets] == [15.0, 11.0] and tuple(fork.terms) == terms and nets[0].value == 5.0
+
+
+def test_contexts_that_differ_in_length_or_padding_are_not_stacked():
+    def made(m, pad=0):
+        doc = torch.tensor([[0] * (m - pad) + [-1] * pad] * 2)
+        return Context(2, prefix=Encoded(torch.randn(2, m, 4), torch.randn(2, 4), torch.zeros(2, m, 1), doc))
+
+    a, b = made(3), made(3)
+    both = Context.stacked([a, b])
+    assert both.batch == 4 and torch.equal(both.prefix.tokens, torch.cat([a.prefix.tokens, b.prefix.tokens])) and both.cross is None
+    for other in (made(2), made(3, 1), Context(2), Context(2, modulate=torch.zeros(2, 4))):
+        assert Context.stacked([a, other]) is None
+
+
+def test_a_question_repeated_has_every_row_again_and_shares_what_was_shared():
+    query = asked(Space(axes=(Axis("x", 5),), vocab=(7,)).blank(2), torch.tensor([[True] * 5, [False] * 5]), torch.tensor([0.0, 0.5]))
+    again = query.repeated(3)
+    assert again.known[:, 0].tolist() == [True, False] * 3 and again.progress.tolist() == [0.0, 0.5] * 3
+    assert again.tokens.ids.shape == (6, 5, 1) and again.turn.stride(0) == again.tokens.coord.stride(0) == 0 and again.time is None

@@ -113,3 +113,21 @@ def test_drawing_moves_on_and_splitting_does_not():
 def test_another_number_of_rows_is_refused():
     with pytest.raises(ShapeError, match="3 rows and was asked for 2"):
         Rng.seeded(0, 3).uniform((2, 4))
+
+
+@pytest.mark.parametrize("numbers", [range(40), [0, 1, 2, 7, 8, 3, 3, 4, 5, 6, 7], [5, 5, 5]])
+def test_noise_drawn_ahead_is_what_each_stream_draws(numbers):
+    stream = Rng.seeded(3, 2).split("step")
+    for n in numbers:
+        at = torch.tensor([n, n + 2])
+        mine, alone = stream.fold(at), Rng.seeded(3, 2).split("step").fold(at)
+        assert torch.equal(mine.gumbel((2, 1, 5)), _first(alone, (2, 1, 5)))
+        assert torch.equal(mine.gumbel((2, 3)), alone.gumbel((2, 3))), "the second draw goes on where the first ended"
+    assert torch.equal(stream.fold(at).split("a").gumbel((2, 4)), Rng.seeded(3, 2).split("step").fold(at).split("a").gumbel((2, 4)))
+
+
+def _first(stream, shape):
+    """The first draw, by the definition: minus the logarithm of minus the logarithm of 52 bits in (0, 1)."""
+    bits = stream.integers64(shape)
+    share = (((bits >> 12) & ((1 << 52) - 1)).double() + 0.5) / (1 << 52)
+    return (-(-share.log()).log()).float()

@@ -9,7 +9,7 @@ import torch
 
 from omniform.core.rng import Rng
 from omniform.processes.grids import drawn, grid
-from omniform.processes.paths import Betas, Cosine, Linear, VariancePreserving
+from omniform.processes.paths import Betas, Cosine, Linear, Prediction, VariancePreserving
 from omniform.processes.solvers import Ancestral, Ddim, DpmPP2M, Euler, Heun
 
 PATHS = {
@@ -37,7 +37,7 @@ class Gaussian:
         a, b = self.path.a(t), self.path.b(t)
         var = a**2 * self.sd**2 + b**2
         x = self.mean + a * self.sd**2 / var * (z - a * self.mean)
-        return self.path.read("data", x, z, t)._replace(e=b / var * (z - a * self.mean))
+        return Prediction((x, b / var * (z - a * self.mean)))
 
     def flow(self, z, t, s):
         """Where the probability flow takes z from t to s: it keeps the standard score."""

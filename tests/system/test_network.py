@@ -403,3 +403,24 @@ def test_plain_attention_equals_the_kernels():
         fused = logits(net.open(told)(asked))
         net.differentiate_twice()
         same(logits(net.open(told)(asked)), fused)
+
+
+def test_places_are_looked_up_once_a_sample_and_cut():
+    network = Network(D, SPACE, Spec(Embed, {"positions": (Spec(LearnedPositions),)}), Spec(Stack, {"depth": 0, "block": Spec(PreNorm)}), Spec(CategoricalHead))
+    tower, blank = network.towers["main"], SPACE.blank(B)
+    session = network.open(Context(B))
+    ask = lambda coord: session._places(question(blank, coord), tower)[0]  # noqa: E731
+    with torch.no_grad():
+        whole = tower.embed.places(blank.coord)[0]
+        assert torch.equal(ask(blank.coord), whole)
+        table = session.placed["main"][1][0]
+        for places in (slice(3, 4), slice(2, 6)):
+            assert torch.equal(ask(blank.coord[:, places]), whole[:, places]) and session.placed["main"][1][0] is table
+        mixed = blank.coord.flip(1).clone()
+        assert torch.equal(ask(mixed), tower.embed.places(mixed)[0])
+        assert torch.equal(ask(blank.coord[:, ::2]), whole[:, ::2]), "no run of the table"
+
+
+def question(blank, coord):
+    zero = torch.zeros(coord.shape[:2], dtype=torch.long)
+    return Query(replace(blank, coord=coord), zero == 0, zero, zero, torch.zeros(B))

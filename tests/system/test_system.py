@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from omniform import recipes
+from omniform.conditions.guidance import Batched, ClassifierFree, Guided, InTurn
 from omniform.core.batch import Batch
 from omniform.core.distribution import Sampling
 from omniform.core.errors import BadArgument, ConditionError, OmniformError, ShapeError
@@ -15,7 +16,7 @@ from omniform.core.order import BlocksOf
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.processes.blocks import Blocks
-from omniform.processes.masked import Masked
+from omniform.processes.masked import Masked, asked
 from omniform.system.build import assemble, fitted
 from omniform.system.system import Counted
 
@@ -152,3 +153,24 @@ def test_the_draws_of_a_bound_do_not_depend_on_the_batch(maskgit):
     apart = torch.cat([maskgit.score(data[i : i + 2], {"label": [0, 1, 2, 0, 1][i : i + 2]}, rows=range(5)[i : i + 2]) for i in (0, 2, 4)])
     assert torch.allclose(whole, apart, rtol=1e-4)
     assert not torch.allclose(whole[2:4], maskgit.score(data[2:4], {"label": [2, 0]}), rtol=1e-4)
+
+
+def test_one_question_of_all_terms_rows_is_the_questions_in_turn():
+    system = assemble(recipes.get("dit").sized("tiny"), seed=0)
+    with torch.no_grad():
+        for p in system.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+    space = system.codec.space
+    query = asked(replace(space.blank(3), vec=torch.randn(3, space.length, space.channels)), torch.ones(3, space.length, dtype=torch.bool), torch.zeros(3),
+                  torch.full((3, 1), 0.5))
+    told, terms = {"label": torch.tensor([0, 1, 2])}, ClassifierFree(3.0).terms()
+    contexts = [system.conditioning.context(told, 3, keep=t.keep) for t in terms]
+    apart = Guided(InTurn([system.network.open(c) for c in contexts]), terms)
+    both = system.net(3, told, scale=3.0)
+    assert isinstance(both.asked, Batched)
+    with torch.no_grad():
+        one, other = apart(query).distribution.value, both(query).distribution.value
+        rows = torch.tensor([2, 0])
+        few = both.fork(rows)(replace(query, tokens=query.tokens.rows(rows), known=query.known[rows], turn=query.turn[rows], lane=query.lane[rows],
+                                      progress=query.progress[rows], time=query.time[rows])).distribution.value
+    assert torch.allclose(one, other, atol=1e-5) and torch.allclose(few, one[rows], atol=1e-5) and float((one[0] - one[1]).abs().max()) > 1e-3

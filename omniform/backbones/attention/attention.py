@@ -45,6 +45,7 @@ class Attention(Block):
         self.heads = heads
         self.kv_heads, self.head_width = _heads(width, heads, kv_heads, head_width)
         self.sizes = [heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.head_width]
+        self.shares = [heads, self.kv_heads, self.kv_heads]
         self.biases = biases
         fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
         self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases))
@@ -59,13 +60,11 @@ class Attention(Block):
             self.slopes = None
 
     def _split(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts = y.split_with_sizes(self.sizes, -1)
+        """Queries, keys and values (B, H, L, Dh): all heads at once, and then cut."""
         if self.some_bias is not None:
-            parts = [p + self.some_bias[b].to(p.dtype) if b in self.some_bias else p for p, b in zip(parts, "qkv", strict=True)]
-        rows, length, _ = y.shape
-        q, k, v = parts
-        shape = (rows, length, -1, self.head_width)
-        return q.view(shape).transpose(1, 2), k.view(shape).transpose(1, 2), v.view(shape).transpose(1, 2)
+            each = [self.some_bias[b] if b in self.some_bias else y.new_zeros(n) for b, n in zip("qkv", self.sizes, strict=True)]
+            y = y + torch.cat(each).to(y.dtype)
+        return y.view(*y.shape[:2], -1, self.head_width).transpose(1, 2).split_with_sizes(self.shares, 1)  # type: ignore[return-value]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         q, k, v = self._split(self.qkv.through(x, env))

@@ -30,7 +30,7 @@ class _Feed(nn.Module):
         self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=bias)
         self.down = nn.Linear(hidden, width, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:  # a private half of Mlp: hooks have their place there, and a module's call costs as much as a small operation
         if self.gated:
             gate, y = self.up(x).chunk(2, -1)
             return self.down(self.act(gate) * y)
