@@ -12,7 +12,7 @@ import torch
 from interleaved import Ratio, in_turns, machine, options, said_of, table, written
 from torch.nn import functional as F
 
-from omniform.backbones.attention.kernels import attend
+from omniform.backbones.attention.kernels import products as by_products
 
 CASES = ((32, 4, 16, 16, 32), (64, 4, 49, 49, 32), (16, 4, 88, 88, 32), (8, 4, 256, 256, 32), (4, 8, 512, 512, 64), (1, 8, 1024, 1024, 64), (8, 8, 1, 256, 64))
 """(rows, heads, queries, keys, width of a head)."""
@@ -25,7 +25,7 @@ def measured(case: tuple[int, ...], dtype: torch.dtype, masked: bool, rounds: in
     q, k, v = (torch.randn(rows, heads, n, width, dtype=dtype).requires_grad_() for n in (queries, keys, keys))
     mask = (torch.rand(1, 1, queries, keys) < 0.7) | torch.eye(queries, keys, dtype=torch.bool) if masked else None
     fused = lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    products = lambda: attend(q, k, v, mask=mask, causal=False, plain=True)
+    products = lambda: by_products(q, k, v, mask, width**-0.5)
     torch.testing.assert_close(fused(), products(), atol=2e-2 if dtype == torch.bfloat16 else 1e-4, rtol=2e-2)
 
     def alone(do):

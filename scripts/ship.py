@@ -5,6 +5,7 @@
     OMP_NUM_THREADS=1 OMNIFORM_CACHE=runs/ship/cache python scripts/ship.py judge        # and the classifier that judges glyphs
 
 Each name is trained for the steps in PLAN on the embedded glyphs, seed 0. Runs go to runs/ship/NAME and resume where they stopped.
+A system whose codec was not trained in runs/ship keeps the codec that it shipped with: `python scripts/ship.py mar` trains MAR alone anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,9 +23,16 @@ from omniform import verbs
 from omniform.data import cache_dir, open_data
 
 CODECS = {"image-gpt": "vq", "maskgit": "vq", "dit": "kl", "mar": "kl", "tarflow": "kl", "var": "pyramid"}
-PLAN = {"kl": 2000, "vq": 2000, "pyramid": 2500, "image-gpt": 2000, "maskgit": 2200, "dit": 1800, "var": 1600, "mar": 2200, "tarflow": 2200}
+PLAN = {"kl": 2000, "vq": 2000, "pyramid": 2500, "image-gpt": 2000, "maskgit": 2200, "dit": 1800, "var": 1600, "mar": 3200, "tarflow": 2200}
 RUNS = Path("runs/ship")
 SHIPPED = Path(__file__).parent.parent / "omniform" / "shipped"
+
+
+def codec_of(name: str, codec: str) -> tuple[Path, dict[str, Any]]:
+    """Where a system's trained codec is, and what was done to it."""
+    if (RUNS / codec / "ship.json").exists():
+        return RUNS / codec, {"recipe": codec, **json.loads((RUNS / codec / "ship.json").read_text())}
+    return SHIPPED / name, json.loads((SHIPPED / name / "notes.json").read_text())["codec"]
 
 
 def shipped(name: str) -> None:
@@ -31,20 +40,20 @@ def shipped(name: str) -> None:
     data = open_data("glyphs")
     out, codec = RUNS / name, CODECS.get(name)
     knobs = {"ema": 0.998, "checkpoint_every": 250, "precision": "bf16" if codec else "fp32"}
-    system = verbs.build(name, data=data, codec=RUNS / codec if codec else None)
+    place, before = codec_of(name, codec) if codec else (None, {})
+    system = verbs.build(name, data=data, codec=place)
     run = verbs.train(system, data, steps=PLAN[name], out=out, resume=(out / "checkpoint").exists(), progress=False, **knobs)
     if run.stopped == "interrupted":
         raise SystemExit(f"{name} was interrupted after {run.steps} steps; the same command goes on")
     done = {"steps": run.steps, "hours": round(run.seconds / 3600, 3), "loss": round(run.losses[-1][1], 4)}
     (out / "ship.json").write_text(json.dumps(done))
     if codec:
-        before = json.loads((RUNS / codec / "ship.json").read_text())
         notes = {
             "command": f"OMP_NUM_THREADS=1 python scripts/ship.py {codec} {name}",
             "data": f"glyphs ({data.origin})",
             "seed": 0,
             **done,
-            "codec": {"recipe": codec, **before},
+            "codec": before,
             "training": {**system.recipe.training, "steps": PLAN[name], **knobs},
             "torch": torch.__version__,
             "machine": f"{platform.machine()}, 1 thread, shared",

@@ -190,10 +190,29 @@ def test_the_kernels_agree(dtype, shape):
         {"mask": mask, "causal": False},
         {"mask": None, "causal": shape[0] == shape[1]},
         {"mask": None, "causal": False, "scale": 0.7},
+        {"mask": mask[0, 0], "causal": False},
+        {"mask": mask[:1], "causal": shape[0] == shape[1]},
     ):
         want = attend(*full, **how, plain=True)
         for plain in (False, True):
             assert torch.allclose(attend(q, k, v, **how, plain=plain).double(), want, atol=1e-5 if dtype == torch.float32 else 3e-2)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_products_have_the_gradients_of_elementary_operations(masked):
+    g = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(2, 3, 7, 8, generator=g).bfloat16() for _ in range(3))
+    mask = torch.ones(7, 7, dtype=torch.bool).tril() if masked else None
+
+    def slopes(dtype, plain):
+        leaves = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            y = attend(*leaves, mask=mask, causal=False, plain=plain)
+        assert y.dtype == dtype
+        return torch.autograd.grad((y.double() * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum(), leaves)
+
+    for mine, want in zip(slopes(torch.bfloat16, False), slopes(torch.float64, True), strict=True):
+        assert torch.allclose(mine.double(), want, atol=2e-2)
 
 
 def test_refusals():

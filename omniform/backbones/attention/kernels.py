@@ -22,11 +22,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and q.shape[2] > 1, scale=scale, enable_gqa=grouped)
     if grouped:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    score = q @ k.transpose(-1, -2)
-    score = (score if score.dtype == torch.float64 else score.float()) * (scale if scale is not None else q.shape[-1] ** -0.5)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     if causal and q.shape[2] > 1:
-        later = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
-        score = score.masked_fill(later, -torch.inf)
+        before = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+        mask = before if mask is None else before & mask if mask.dtype == torch.bool else mask.masked_fill(~before, -torch.inf)
+    if not plain and (mask is None or mask.dtype == torch.bool):
+        return products(q, k, v, mask, scale)
+    score = q @ k.transpose(-1, -2)
+    score = (score if score.dtype == torch.float64 else score.float()) * scale
     if mask is not None:
         score = score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
     return score.softmax(-1).to(v.dtype) @ v
+
+
+def products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """The same by two matrix products around a softmax that reads and writes q's type and computes in fp32; a boolean mask is what the first product adds to."""
+    rows, heads, queries, width = q.shape
+    q, k, v = (x.reshape(rows * heads, -1, x.shape[-1]) for x in (q, k, v))
+    bias = q.new_zeros(())
+    if mask is not None:
+        bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
+        bias = bias.expand(rows, heads, queries, k.shape[1]).flatten(0, 1) if max(mask.shape[:-2], default=1) > 1 else bias.view(mask.shape[-2:])
+    with torch.autocast(q.device.type, enabled=False):  # it would make the softmax write fp32
+        score = torch.baddbmm(bias, q, k.transpose(-1, -2), beta=float(mask is not None), alpha=scale)
+        return torch.bmm(score.softmax(-1), v).view(rows, heads, queries, -1)

@@ -67,7 +67,7 @@ RECIPE = Recipe(
         "network.backbone.depth": 6,
         "network.backbone.block.mixer.heads": 4,
         "network.embed.channels": 8,
-        "guidance.scale": 2.0,
+        "guidance.scale": 4.0,
         "training": {"batch": 64, "lr": 2e-3, "steps": 3000},
     },
     facts=(
