@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..core.errors import BadArgument
 from ..core.net import Block, Env
 from ..core.spec import Spec
+from ..core.tokens import Space
 from .norms import AdaLN, SharedAdaLN, modulated
 from .norms import norm as make_norm
 
@@ -26,7 +27,7 @@ class PreNorm(Block):
 
     modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); a Spec of such a map; None: plain pre-norm.
     affine: whether norms have weights (default: unless modulated).
-    streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual.
+    streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual. space: for mixers that know the grid.
     """
 
     def __init__(
@@ -42,11 +43,12 @@ class PreNorm(Block):
         bias: bool = True,
         dropout: float = 0.0,
         streams: int = 1,
+        space: Space | None = None,
     ):
         super().__init__()
         affine = modulate is None if affine is None else affine
         make = lambda: make_norm(norm, width, affine=affine, eps=eps, bias=bias)  # noqa: E731
-        self.mixer = mixer.build(width=width, streams=streams)
+        self.mixer = mixer.build(width=width, streams=streams, space=space)
         self.mlp = mlp.build(width=width, streams=streams) if mlp else None
         self.norm_mixer, self.norm_mlp = make(), make() if mlp else None
         self.cross = cross.build(width=width) if cross else None

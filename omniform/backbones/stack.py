@@ -20,6 +20,7 @@ from .norms import AdaLN, modulated, norm
 class Stack(Block):
     """depth blocks, with rotary positions made once for all, and a norm at the end.
 
+    block: a Spec, or several that take turns.
     final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights) or None. rotary: Spec of positions.Rotary. skips: long skips from the first
     half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks, which modulate "single".
     told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's, EBT's code).
@@ -30,7 +31,7 @@ class Stack(Block):
         self,
         width: int,
         depth: int,
-        block: Spec,
+        block: Spec | tuple[Spec, ...],
         space: Space | None = None,
         final: Literal["layer", "rms", "adaln"] | None = "layer",
         rotary: Spec | None = None,
@@ -41,7 +42,8 @@ class Stack(Block):
         constant: bool = False,
     ):
         super().__init__()
-        self.blocks = nn.ModuleList(block.build(width=width) for _ in range(depth))
+        kinds = (block,) if isinstance(block, Spec) else block
+        self.blocks = nn.ModuleList(kinds[i % len(kinds)].build(width=width, space=space) for i in range(depth))
         if rotary is not None and space is None:
             raise BadArgument("rotary positions need the space that coordinates come from")
         self.rotary = rotary.build(space=space) if rotary else None
