@@ -81,7 +81,10 @@ def measure(seed: int) -> Numbers:
 
 def judge(runs: list[Numbers]) -> tuple[Verdict, str]:
     mean = {n: sum(r[n] for r in runs) / len(runs) for n in runs[0]}
-    said = f"an expert's number tells {mean['place']:.3f} nats of the place, {mean['time']:.3f} of the time and {mean['class']:.3f} of the class (16 kinds of each)"
+    said = (
+        f"an expert's number tells {mean['place']:.3f} nats of the place, {mean['time']:.3f} of the time "
+        f"and {mean['class']:.3f} of the class (16 kinds of each)"
+    )
     if all(min(r["place"], r["time"]) > 2 * r["class"] for r in runs):
         return Verdict.HOLDS, said
     if all(min(r["place"], r["time"]) > r["class"] for r in runs):

@@ -27,7 +27,9 @@ CLAIM = Claim(
 def block(name: str, width: int, side: int) -> int:
     """Multiply-adds of one block."""
     of = lambda depth: counted(  # noqa: E731
-        recipes.get(name).but({"shape": (3, side, side), "network.width": width, "network.backbone.depth": depth, "network.backbone.block.mixer.heads": width // 64})
+        recipes.get(name).but(
+            {"shape": (3, side, side), "network.width": width, "network.backbone.depth": depth, "network.backbone.block.mixer.heads": width // 64}
+        )
     ).multiply_adds
     return of(2) - of(1)
 

@@ -12,7 +12,8 @@ from omniform.system.facts import counted
 SHARES = {256: (2, 0.343), 512: (4, 0.097), 1024: (8, 0.047), 2048: (16, 0.023)}  # pixels: window, section 3.3
 CLAIM = Claim(
     row="qihoo-t2x-pt-dit",
-    says="the products of attention cost 34.3, 9.7, 4.7 and 2.3 percent of full attention's at 256, 512, 1024 and 2048 pixels, 1/P^2 + 1/P + 2 P/N (equation 4)",
+    says="the products of attention cost 34.3, 9.7, 4.7 and 2.3 percent of full attention's at 256, 512, 1024 and 2048 pixels, "
+    "1/P^2 + 1/P + 2 P/N (equation 4)",
     source="arXiv:2409.04005, section 3.3 and equation 4",
     recipes=("qihoo-t2x-pt-dit", "dit"),
     budget="counting on the meta device, seconds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -166,6 +166,8 @@ class Env:
     pattern: Pattern
     mask: Tensor | None  # (B or 1, 1, Lq, Lk) bool where the pattern needs one
     prefix: int = 0  # how many of the L are the prefix of conditions
+    time: Tensor | None = None  # (B, 1 or L, D) the time alone, without pooled conditions
+    clock: Callable[[Tensor], Tensor] | None = None  # from noise levels (B, n) to such vectors (B, n, D)
     rotation: Tensor | None = None  # of a stack with rotary positions, for all its blocks
     taps: dict[str, Tensor] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()

@@ -84,16 +84,20 @@ class Network(nn.Module):
             if hasattr(module, "plain"):
                 module.plain = True
 
-    def modulation(self, query: Query, context: Context, front: int) -> Tensor | None:
-        """(B, 1 or front + L, D): time and pooled conditions. A prefix is clean (time 1), unless the question is one with it."""
-        told = None if context.modulate is None else context.modulate[:, None]
+    def timed(self, query: Query, front: int) -> Tensor | None:
+        """(B, 1 or front + L, D): time alone. A prefix is clean (time 1), unless the question is one with it."""
         if query.time is None or self.time is None:
-            return told
+            return None
         time = query.time
         if front and (time.shape[1] > 1 or not bool((one_row(query.turn) == PRELUDE).all())):
             time = torch.cat([time.new_ones(time.shape[0], front), time.expand(-1, query.tokens.length)], 1)
-        embedded = self.time(time)
-        return embedded if told is None else embedded + told
+        return self.time(time)
+
+    @staticmethod
+    def modulation(time: Tensor | None, context: Context) -> Tensor | None:
+        """(B, 1 or front + L, D): time and pooled conditions."""
+        told = None if context.modulate is None else context.modulate[:, None]
+        return told if time is None else time if told is None else time + told
 
 
 def _table_of(coord: Tensor) -> Tensor | None:
@@ -205,6 +209,7 @@ class Session:
             turn, lane = torch.cat([torch.full_like(before, PRELUDE), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
             known = torch.cat([torch.ones_like(before, dtype=torch.bool), known], 1)
         pattern, mask = self._visibility(query, turn, lane, doc, record, prefix)
+        time = self.network.timed(query, front)
         env = Env(
             coord=coord,
             kind=kind,
@@ -212,7 +217,9 @@ class Session:
             lane=lane,
             doc=doc,
             known=known,
-            modulation=self.network.modulation(query, self.context, front),
+            modulation=self.network.modulation(time, self.context),
+            time=time,
+            clock=self.network.time,
             context=self.context,
             record=record,
             remember=remember,
@@ -267,9 +274,7 @@ class Session:
         whole = bool((prefix.doc >= 0).all())
         mask = None if whole else visible(turn, zero, prefix.doc)[:, None]
         alone = None if query.time is None else query.time.new_ones(rows, length)
-        modulation = self.context.modulate[:, None] if self.context.modulate is not None else None
-        if alone is not None and self.network.time is not None:
-            modulation = self.network.time(alone) + (0 if modulation is None else modulation)
+        time = None if alone is None or self.network.time is None else self.network.time(alone)
         env = Env(
             coord=query.tokens.coord.new_zeros(rows, length, query.tokens.coord.shape[2]),
             kind=zero,
@@ -277,7 +282,9 @@ class Session:
             lane=zero,
             doc=prefix.doc,
             known=torch.ones_like(zero, dtype=torch.bool),
-            modulation=modulation,
+            modulation=self.network.modulation(time, self.context),
+            time=time,
+            clock=self.network.time,
             context=self.context,
             record=record,
             remember=True,
