@@ -27,7 +27,9 @@ class PreNorm(Block):
 
     modulate "zero": adaLN-Zero (DiT); "single": adaLN-single (PixArt-alpha); a Spec of such a map; None: plain pre-norm.
     affine: whether norms have weights (default: unless modulated).
-    streams 2: the prefix is modulated by weights of its own (MM-DiT). dropout acts on both branches before the residual. space: for mixers that know the grid.
+    norm_cross: whether cross-attention reads the stream through a norm with weights (default: unless modulated).
+    streams 2: the prefix is modulated by weights of its own (MM-DiT). ends: it is read for the last time, gives keys and values and stays as it is.
+    dropout acts on both branches before the residual. space: for mixers that know the grid.
     """
 
     def __init__(
@@ -44,21 +46,27 @@ class PreNorm(Block):
         dropout: float = 0.0,
         streams: int = 1,
         space: Space | None = None,
+        norm_cross: bool | None = None,
+        ends: bool = False,
     ):
         super().__init__()
+        if ends and not (streams == 2 and modulate):
+            raise BadArgument("a prefix that ends has a modulation of its own: give streams=2 and modulate")
         affine = modulate is None if affine is None else affine
         make = lambda: make_norm(norm, width, affine=affine, eps=eps, bias=bias)  # noqa: E731
-        self.mixer = mixer.build(width=width, streams=streams, space=space)
-        self.mlp = mlp.build(width=width, streams=streams) if mlp else None
+        self.ends = ends
+        self.mixer = mixer.build(width=width, streams=streams, ends=ends, space=space)
+        self.mlp = mlp.build(width=width, streams=1 if ends else streams) if mlp else None
         self.norm_mixer, self.norm_mlp = make(), make() if mlp else None
         self.cross = cross.build(width=width) if cross else None
-        self.norm_cross = make() if cross and modulate is None else None  # PixArt: modulated blocks cross-attend to the bare stream
+        normed = modulate is None if norm_cross is None else norm_cross  # PixArt: modulated blocks cross-attend to the bare stream
+        self.norm_cross = make_norm(norm, width, eps=eps, bias=bias) if cross and normed else None
         chunks = 6 if mlp else 3
         if modulate not in (None, "zero", "single") and not isinstance(modulate, Spec):
             raise BadArgument(f"modulate is 'zero', 'single', a Spec or None, not {modulate!r}")
         self.modulate = modulate
         part = modulate if isinstance(modulate, Spec) else {"zero": Spec(AdaLN), "single": Spec(SharedAdaLN)}.get(modulate or "")
-        self.modulation = nn.ModuleList(part.build(width=width, chunks=chunks) for _ in range(streams)) if part else None
+        self.modulation = nn.ModuleList(part.build(width=width, chunks=2 if ends and i else chunks) for i in range(streams)) if part else None
         self.dropout = dropout
 
     def _chunks(self, env: Env, length: int) -> list[Tensor]:
@@ -81,13 +89,27 @@ class PreNorm(Block):
                 return x
             y = mlp(self.norm_mlp(x), env)
             return x + (_dropped(y, drop) if drop else y)
+        if self.ends and env.prefix:
+            return self._ended(x, env, drop)
         c = self._chunks(env, x.shape[1])
         x = torch.addcmul(x, c[2], _dropped(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env), drop))
         if self.cross is not None:
-            x = x + self.cross(x, env)
+            x = x + self.cross(x if self.norm_cross is None else self.norm_cross(x), env)
         if mlp is None:
             return x
         return torch.addcmul(x, c[5], _dropped(mlp(modulated(self.norm_mlp(x), c[3], c[4]), env), drop))
+
+    def _ended(self, x: Tensor, env: Env, drop: float) -> Tensor:
+        """The last block of two streams (MM-DiT's code): the prefix is only read."""
+        front, told = env.prefix, env.modulation
+        assert told is not None and self.modulation is not None and self.mlp is not None
+        mine, its = (told, told) if told.shape[1] == 1 else (told[:, front:], told[:, :front])
+        c, p = self.modulation[0](mine), self.modulation[1](its)
+        before, x = x[:, :front], x[:, front:]
+        read = torch.cat([modulated(self.norm_mixer(before), *p), modulated(self.norm_mixer(x), c[0], c[1])], 1)
+        x = torch.addcmul(x, c[2], _dropped(self.mixer(read, env), drop))
+        x = torch.addcmul(x, c[5], _dropped(self.mlp(modulated(self.norm_mlp(x), c[3], c[4]), env), drop))
+        return torch.cat([before, x], 1)
 
 
 class PostNorm(Block):

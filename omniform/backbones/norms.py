@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..core.errors import BadArgument
 from ..core.net import Env
 
-QkNorm = Literal["none", "rms", "layer", "cosine"]
+QkNorm = Literal["none", "rms", "layer", "cosine", "rms_wide", "layer_wide"]
 
 
 def norm(kind: Literal["layer", "rms"], width: int, *, affine: bool = True, eps: float = 1e-6, bias: bool = True) -> nn.Module:
@@ -24,19 +24,22 @@ def norm(kind: Literal["layer", "rms"], width: int, *, affine: bool = True, eps:
 
 
 class _QkNorm(nn.Module):
-    """Norms of queries and keys, a stream its own."""
+    """Norms of queries and keys, a stream its own. wide: over all heads at once (Wan, LTX-Video, Lumina-T2X)."""
 
-    def __init__(self, kind: QkNorm, width: int, heads: int, streams: int):
+    def __init__(self, kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float):
         super().__init__()
         self.kind = kind
+        self.wide = kind.endswith("_wide")
         if kind == "cosine":  # VAR's code: a learned log-scale a head, at most ln 100, started at ln 4
             self.log_scale = nn.Parameter(torch.full((heads, 1, 1), 4.0).log())
         else:
-            make = lambda: norm(kind, width)  # type: ignore[arg-type]  # noqa: E731
-            self.q = nn.ModuleList(make() for _ in range(streams))
-            self.k = nn.ModuleList(make() for _ in range(streams))
+            make = lambda num: norm(kind.removesuffix("_wide"), width * (num if self.wide else 1), eps=eps)  # type: ignore[arg-type]  # noqa: E731
+            self.q = nn.ModuleList(make(heads) for _ in range(streams))
+            self.k = nn.ModuleList(make(kv_heads) for _ in range(streams))
 
     def _each(self, norms: nn.ModuleList, x: Tensor, prefix: int) -> Tensor:
+        if self.wide:
+            return norms[0](x.transpose(1, 2).flatten(2)).unflatten(2, (x.shape[1], -1)).transpose(1, 2)
         if len(norms) == 1 or prefix == 0:
             return norms[0](x)
         return torch.cat([norms[1](x[:, :, :prefix]), norms[0](x[:, :, prefix:])], 2)
@@ -48,13 +51,15 @@ class _QkNorm(nn.Module):
         return self._each(self.q, q, env.prefix), self._each(self.k, k, env.prefix)
 
 
-def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int) -> _QkNorm | None:
+def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float = 1e-6) -> _QkNorm | None:
     """The norm of queries and keys, or nothing."""
     if kind == "none":
         return None
-    if kind not in ("rms", "layer", "cosine"):
-        raise BadArgument(f"qk_norm is 'none', 'rms', 'layer' or 'cosine', not {kind!r}")
-    return _QkNorm(kind, width, heads, streams)
+    if kind not in get_args(QkNorm):
+        raise BadArgument(f"qk_norm is one of {', '.join(get_args(QkNorm))}, not {kind!r}")
+    if kind.endswith("_wide") and streams > 1:
+        raise BadArgument("a norm over all heads is of one stream; give two streams qk_norm 'rms' or 'layer'")
+    return _QkNorm(kind, width, heads, kv_heads, streams, eps)
 
 
 class AdaLN(nn.Module):
@@ -87,6 +92,55 @@ class SharedAdaLN(nn.Module):
 
     def forward(self, shared: Tensor) -> tuple[Tensor, ...]:
         return (shared + self.offset).chunk(self.chunks, -1)
+
+
+class LowRankAdaLN(nn.Module):
+    """The stack's shared map, a learned offset, and a map of low rank from the modulation itself: shared + (B A e) + offset (AdaLN-SOLA, EzAudio,
+    arXiv:2409.10819, section 2.2 and code; alpha / r is 1). B and offset start at zero. The gates come out as 1 - g, so that zero modulation is a plain block.
+
+    It is given (B, 1 or L, chunks * D + D): the shared map beside the modulation (Stack's shared="beside"). Rank 0 maps equal a SharedAdaLN.
+    """
+
+    def __init__(self, width: int, chunks: int, rank: int):
+        super().__init__()
+        self.chunks, self.width = chunks, width
+        self.down, self.up = nn.Linear(width, chunks * rank, bias=False), nn.Linear(chunks * rank, chunks * width, bias=False)
+        nn.init.kaiming_uniform_(self.down.weight, a=5**0.5)
+        nn.init.zeros_(self.up.weight)
+        self.offset = nn.Parameter(torch.zeros(chunks * width))
+
+    def forward(self, shared: Tensor) -> tuple[Tensor, ...]:
+        every, told = shared.split((self.chunks * self.width, self.width), -1)
+        cut = (every + self.up(self.down(told)) + self.offset).chunk(self.chunks, -1)
+        return tuple(1 - c if i % 3 == 2 else c for i, c in enumerate(cut))
+
+
+class Modulated(nn.Module):
+    """A norm and then shift and scale: what stands at the end of a stack.
+
+    by "map": adaLN's map of the modulation; "table": the modulation itself beside a learned (2, D) table, neither activated nor mapped (PixArt-alpha's code,
+    Wan's, LTX-Video's). kind, affine: of the norm (LightningDiT's is RMS with weights). told: how wide the modulation is.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        kind: Literal["layer", "rms"] = "layer",
+        affine: bool = False,
+        by: Literal["map", "table"] = "map",
+        told: int | None = None,
+        eps: float = 1e-6,
+    ):
+        super().__init__()
+        if by not in ("map", "table"):
+            raise BadArgument(f"the last norm is modulated by a 'map' or by a 'table', not {by!r}")
+        self.norm = norm(kind, width, affine=affine, eps=eps)
+        self.map = AdaLN(width, 2, told=told) if by == "map" else None
+        self.table = nn.Parameter(torch.randn(2, width) / width**0.5) if by == "table" else None
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale = (modulation + self.table[0], modulation + self.table[1]) if self.map is None else self.map(modulation)
+        return modulated(self.norm(x), shift, scale)
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.errors import BadArgument
 from ..core.query import one_row
 from ..core.tokens import Space
 
@@ -52,19 +54,21 @@ class AxialPositions(nn.Module):
 class SinCosPositions(nn.Module):
     """Fixed sines and cosines, the width shared out evenly over the axes, the last axis first (DiT's and MAE's code); cosines after sines.
 
-    Axes that do not fill the width evenly leave zeros at its end.
+    Axes that do not fill the width evenly leave zeros at its end. scale: what places are multiplied with (positions of a small grid stretched over a large one:
+    PixArt, SD3). axes: the numbers of those that are told, all if not said (VDT has a table of frames beside one of places).
     """
 
-    def __init__(self, width: int, space: Space, base: float = 10000.0):
+    def __init__(self, width: int, space: Space, base: float = 10000.0, scale: float = 1.0, axes: tuple[int, ...] | None = None):
         super().__init__()
-        self.width, self.axes = width, len(space.axes)
+        self.width, self.scale, self.told = width, scale, tuple(range(len(space.axes))) if axes is None else tuple(axes)
+        self.axes = len(self.told)
         half = width // self.axes // 2
         self.register_buffer("frequency", base ** (-torch.arange(half, dtype=torch.float64) / half).to(torch.float64), persistent=False)
 
     def forward(self, coord: Tensor) -> Tensor:
-        coord = one_row(coord).double()
+        coord = one_row(coord).double() * self.scale
         parts = []
-        for axis in reversed(range(self.axes)):
+        for axis in reversed(self.told):
             angle = coord[..., axis, None] * self.frequency
             parts += [angle.sin(), angle.cos()]
         table = torch.cat(parts, -1).float()
@@ -94,8 +98,35 @@ class Rotary(nn.Module):
         return Rotation(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), False)
 
 
+class SpanRotary(nn.Module):
+    """Rotations by fractions of a span, over the whole width at once: pairs of neighbours turn by (pi / 2) base^(k / (n - 1)) (2 p - 1), frequencies rising
+    with k, n = D // 6 for three axes; each frequency for all axes in turn; what is left over is not turned and comes first (LTX-Video, arXiv:2501.00103,
+    section 2.2 and code).
+
+    scale: what a place is multiplied with to be a fraction p of the span, an axis each.
+    """
+
+    def __init__(self, width: int, heads: int, space: Space, scale: tuple[float, ...], base: float = 10000.0):
+        super().__init__()
+        if len(scale) != len(space.axes):
+            raise BadArgument(f"expected a scale for each of the {len(space.axes)} axes, found {len(scale)}; write how much of the span a step is")
+        num = width // (2 * len(scale))
+        self.heads, self.rest = heads, width - 2 * num * len(scale)
+        frequency = math.pi / 2 * base ** torch.linspace(0, 1, num, dtype=torch.float64, device="cpu")
+        self.register_buffer("frequency", frequency.float(), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    def forward(self, coord: Tensor) -> Rotation:
+        share = one_row(coord) * self.scale * 2 - 1
+        angle = (share[..., None, :] * self.frequency[:, None]).flatten(2)
+        angle = F.pad(angle.repeat_interleave(2, -1), (self.rest, 0))
+        sign = torch.tensor([-1.0, 1.0], device=angle.device).repeat(angle.shape[-1] // 2)
+        by_head = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731
+        return Rotation(by_head(angle.cos()), by_head(angle.sin() * sign), True)
+
+
 class Rotation(NamedTuple):
-    """One question's rotations, made once for all blocks: (B or 1, 1, L, 2 P)."""
+    """One question's rotations, made once for all blocks: (B or 1, 1 or H, L, 2 P)."""
 
     cos: Tensor
     sin: Tensor  # signed: minus for the first of a pair

@@ -21,8 +21,10 @@ class Stack(Block):
     """depth blocks, with rotary positions made once for all, and a norm at the end.
 
     block: a Spec, or several that take turns.
-    final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights) or None. rotary: Spec of positions.Rotary. skips: long skips from the first
-    half to the second, joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152). shared: one adaLN map for all blocks, which modulate "single".
+    final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights), a Spec of norms.Modulated, or None. rotary: Spec of positions.Rotary.
+    late, last: Specs of the blocks of the second half and of the last block, where they are others. skips: long skips from the first half to the second,
+    joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152), "normed" before that (EzAudio). shared: one adaLN map for all blocks, which modulate "single";
+    "beside": they are handed the modulation as well (norms.LowRankAdaLN).
     told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's, EBT's code).
     taps: "block.3" is the stream after the fourth block.
     """
@@ -33,24 +35,32 @@ class Stack(Block):
         depth: int,
         block: Spec | tuple[Spec, ...],
         space: Space | None = None,
-        final: Literal["layer", "rms", "adaln"] | None = "layer",
+        final: Literal["layer", "rms", "adaln"] | Spec | None = "layer",
         rotary: Spec | None = None,
-        skips: bool = False,
-        shared: bool = False,
+        skips: bool | Literal["normed"] = False,
+        shared: bool | Literal["beside"] = False,
         eps: float = 1e-6,
         told: int | None = None,
         constant: bool = False,
+        late: Spec | None = None,
+        last: Spec | None = None,
     ):
         super().__init__()
         kinds = (block,) if isinstance(block, Spec) else block
-        self.blocks = nn.ModuleList(kinds[i % len(kinds)].build(width=width, space=space) for i in range(depth))
+        specs = [late if late and i >= (depth + 1) // 2 else kinds[i % len(kinds)] for i in range(depth - (last is not None))]
+        self.blocks = nn.ModuleList(spec.build(width=width, space=space) for spec in specs)
+        self.last = last.build(width=width, space=space) if last else None
         if rotary is not None and space is None:
             raise BadArgument("rotary positions need the space that coordinates come from")
-        self.rotary = rotary.build(space=space) if rotary else None
+        self.rotary = rotary.build(space=space, width=width) if rotary else None
         self.shared = AdaLN(width, 6) if shared else None
-        self.skips = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(depth // 2)) if skips else None
+        self.beside = shared == "beside"
+        join = lambda: nn.Sequential(nn.LayerNorm(2 * width, eps=eps), nn.Linear(2 * width, width))  # noqa: E731
+        self.skips = nn.ModuleList(join() if skips == "normed" else nn.Linear(2 * width, width) for _ in range(depth // 2)) if skips else None
         self.modulated = final == "adaln"
-        self.final = None if final is None else norm("layer" if self.modulated else final, width, affine=not self.modulated, eps=eps)
+        self.ending = final.build(width=width) if isinstance(final, Spec) else None
+        plain = None if isinstance(final, Spec) else final
+        self.final = None if plain is None else norm("layer" if self.modulated else plain, width, affine=not self.modulated, eps=eps)
         self.final_mod = AdaLN(width, 2, told=told) if self.modulated else None
         self.constant = nn.Parameter(torch.randn(told or width) * 0.02) if constant else None
 
@@ -62,12 +72,14 @@ class Stack(Block):
             env.rotation = self.rotary(env.coord)
         if self.shared is not None:
             assert env.modulation is not None
-            env = replace(env, modulation=self.shared.out(F.silu(env.modulation)))
+            every = self.shared.out(F.silu(env.modulation))
+            env = replace(env, modulation=torch.cat([every, env.modulation], -1) if self.beside else every)
         held: list[Tensor] = []
-        half = len(self.blocks) // 2
-        for number, block in enumerate(self.blocks):
-            if self.skips is not None and number >= len(self.blocks) - half:
-                x = self.skips[number - len(self.blocks) + half](torch.cat([x, held.pop()], -1))
+        blocks = self.blocks if self.last is None else (*self.blocks, self.last)
+        half = len(blocks) // 2
+        for number, block in enumerate(blocks):
+            if self.skips is not None and number >= len(blocks) - half:
+                x = self.skips[number - len(blocks) + half](torch.cat([x, held.pop()], -1))
             x = block(x, env)
             if self.skips is not None and number < half:
                 held.append(x)
@@ -78,6 +90,10 @@ class Stack(Block):
         if self.final_mod is not None:
             assert last is not None
             x = modulated(x, *self.final_mod(last))
+        if self.ending is not None:
+            if last is None:
+                raise BadArgument("the last norm is modulated and nothing modulates: give the network a time, or a condition placed modulate")
+            x = self.ending(x, last)
         return x
 
 

@@ -50,12 +50,13 @@ def _chosen(said: Encoded, null: Encoded, keep: Tensor) -> Encoded:
 
 
 class Conditioning(nn.Module):
-    """parts: name -> (Spec of a Conditioner, place). drop: the share of training rows that are told nothing (all conditions at once)."""
+    """parts: name -> (Spec of a Conditioner, place, or several: SD3's text is a joint stream, and its pooled vector modulates). drop: the share of training
+    rows that are told nothing (all conditions at once)."""
 
-    def __init__(self, width: int, parts: Mapping[str, tuple[Spec, Place]], drop: float = 0.1):
+    def __init__(self, width: int, parts: Mapping[str, tuple[Spec, Place | tuple[Place, ...]]], drop: float = 0.1):
         super().__init__()
         self.parts = nn.ModuleDict({name: spec.build(width=width) for name, (spec, _) in parts.items()})
-        self.place: dict[str, Place] = {name: place for name, (_, place) in parts.items()}
+        self.places: dict[str, tuple[Place, ...]] = {name: (at,) if isinstance(at, str) else tuple(at) for name, (_, at) in parts.items()}
         self.drop = drop
 
     def context(self, raw: Mapping[str, Any], batch: int, *, keep: frozenset[str] | None = None, rng: Rng | None = None) -> Context:
@@ -77,7 +78,8 @@ class Conditioning(nn.Module):
                     raise ConditionError(f"condition {name!r} speaks of {said.pooled.shape[0]} rows and {batch} are asked for; give one value a row")
                 if row_kept is not None:
                     said = _chosen(said, part.null(batch), row_kept.to(said.pooled.device))
-            gathered.setdefault(self.place[name], []).append(said)
+            for place in self.places[name]:
+                gathered.setdefault(place, []).append(said)
         pooled = {p: sum((e.pooled for e in es[1:]), es[0].pooled) for p, es in gathered.items() if p in ("modulate", "add", "start")}
         tokens = {p: _joined(es) for p, es in gathered.items() if p in ("prefix", "cross", "joint")}
         return Context(batch=batch, **pooled, **tokens)

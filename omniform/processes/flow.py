@@ -21,6 +21,7 @@ from ..core.tokens import Space, Tokens
 from .grids import GridKind, TimesKind, drawn, grid
 from .masked import asked
 from .paths import Path, Predict, Prediction
+from .shown import Shown
 from .solvers import Solver
 
 
@@ -44,13 +45,14 @@ def _times(kind: GridKind, steps: int, shift: float, first: float) -> tuple[floa
 class _Asker:
     """The net as a solver sees it: z and a time to data and noise."""
 
-    def __init__(self, net: Net, tokens: Tokens, path: Path, predict: Predict, progress: Tensor):
-        self.net, self.tokens, self.path, self.predict, self.progress = net, tokens, path, predict, progress
-        self.known = torch.ones_like(tokens.doc, dtype=torch.bool)
+    def __init__(self, net: Net, tokens: Tokens, path: Path, predict: Predict, progress: Tensor, known: Tensor | None = None, told: bool = False):
+        self.net, self.tokens, self.path, self.predict, self.progress, self.told = net, tokens, path, predict, progress, told
+        self.known = torch.ones_like(tokens.doc, dtype=torch.bool) if known is None else known
         self.spread: Tensor | None = None
 
     def __call__(self, z: Tensor, t: Tensor) -> Prediction:
         time = t.to(z).expand(z.shape[0], 1)
+        time = torch.where(self.known, 1.0, time) if self.told else time
         point: Any = self.net(asked(replace(self.tokens, vec=z), self.known, self.progress, time)).distribution
         self.spread = getattr(point, "spread", None)
         return self.path.read(self.predict, point.value.to(z.dtype), z, t)
@@ -62,7 +64,8 @@ class Flow(Process[Denoising]):
     path, solver: Specs. times, in training: "uniform", "logit_normal", "levels" (of DDPM); per "row", "token", or the name of an axis (a time a frame:
     diffusion
     forcing, arXiv:2407.01392). grid, steps: of the solver; shift moves both toward noise. temperature scales the noise that the solver adds.
-    `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one.
+    `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one. shown: Spec of
+    shown.Shown; a flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Flow(Process[Denoising]):
         logit: tuple[float, float] = (0.0, 1.0),
         temperature: float = 1.0,
         first: float = 0.0,
+        shown: Spec | None = None,
     ):
         super().__init__()
         if predict not in ("data", "noise", "velocity"):
@@ -90,6 +94,7 @@ class Flow(Process[Denoising]):
         self.predict: Predict = predict
         self.steps, self.times, self.grid, self.shift, self.logit, self.temperature, self.first = steps, times, grid, shift, logit, temperature, first
         self.per = per
+        self.shown: Shown | None = None if shown is None else shown.build(space=space)
         self._axis = None if per in ("row", "token") or space is None else space.axis(per)
         self.sampling = Sampling()
 
@@ -108,20 +113,25 @@ class Flow(Process[Denoising]):
         """(B, L): the loss of each token."""
         return self._terms(net, tokens, rng)[0]
 
-    def _terms(self, net: Net, tokens: Tokens, rng: Rng) -> tuple[Tensor, Any]:
+    def _terms(self, net: Net, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor, Any]:
+        """The loss of each token, whether it counts, and the answer."""
         x = tokens.vec
         assert x is not None
         t = self._times(tokens, rng.split("time"))
         e = rng.split("noise").normal(x.shape).to(x)
         z = self.path.mixed(x, e, t[..., None])
-        known = torch.ones_like(tokens.doc, dtype=torch.bool)
-        query: Query = asked(replace(tokens, vec=z), known, torch.zeros(tokens.batch, device=x.device), t)
+        known, time, counted = torch.ones_like(tokens.doc, dtype=torch.bool), t, tokens.real
+        if self.shown is not None:
+            known = self.shown.drawn(tokens.coord, rng.split("shown"))
+            z = torch.where(known[..., None], x, z)
+            time, counted = torch.where(known, 1.0, t) if self.shown.told else t, counted & ~known
+        query: Query = asked(replace(tokens, vec=z), known, torch.zeros(tokens.batch, device=x.device), time)
         answer = net(query)
         point: Any = answer.distribution
         loss = point.nll(Content(vec=self.path.target(self.predict, x, e, t[..., None])), rng=rng)
         if getattr(point, "spread", None) is not None:
             loss = loss + self._variational(point, x, z, t)
-        return loss * tokens.real, answer
+        return loss * counted, counted, answer
 
     def _variational(self, point: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """The variational bound's term for the learned variance, its mean held fixed, in bits and halved beside the halved squared error (DiT's code;
@@ -141,8 +151,8 @@ class Flow(Process[Denoising]):
         return 0.5 * (kl / math.log(2)).float().sum(-1)
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
-        terms, answer = self._terms(net, tokens, rng)
-        count = tokens.real.sum()
+        terms, counted, answer = self._terms(net, tokens, rng)
+        count = counted.sum().clamp(min=1)
         return Losses({"main": terms.sum(), **dues_of(answer.dues, count)}, count)
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Denoising:
@@ -162,14 +172,15 @@ class Flow(Process[Denoising]):
             return state.tokens
         now = torch.tensor(t, dtype=torch.float64, device=state.tokens.doc.device)
         assert state.wanted is not None and state.noise is not None
-        said = state.wanted if t >= 1 else self.path.mixed(state.wanted, state.noise, now)  # a path may end at b(1) = 6e-17
+        said = state.wanted if t >= 1 or self.shown is not None else self.path.mixed(state.wanted, state.noise, now)  # a path may end at b(1) = 6e-17
         return replace(state.tokens, vec=torch.where(state.given[..., None], said, state.tokens.vec))
 
     def step(self, net: Net, state: Denoising, *, rng: Rng) -> Denoising:
         times = _times(self.grid, self.steps, self.shift, self.first)
         device = state.tokens.doc.device
         t, s = (torch.tensor(times[state.step + i], dtype=torch.float64, device=device) for i in (0, 1))
-        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress)
+        known = None if self.shown is None else torch.zeros_like(state.tokens.doc, dtype=torch.bool) if state.given is None else state.given
+        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress, known, self.shown is not None and self.shown.told)
         noise = _Scaled(rng, self.temperature) if self.temperature != 1 else rng
         z, past = self.solver.step(ask, self.path, state.tokens.vec, t, s, state.past, noise)
         step, tokens = state.step + 1, replace(state.tokens, vec=z)

@@ -44,8 +44,8 @@ class Fact:
 class Recipe:
     """codec, network, process, guidance: Specs (network and process None: a codec alone, to be trained). shape: of one example at the published sizes.
 
-    conditions: name -> (Spec, place). drop: share of training rows told nothing. training: what `training.Training` takes. sizes: name -> changes by path.
-    tiny: changes that make it fit two cores. ungraded: parameters (by prefix) that get no gradient, with the reason.
+    conditions: name -> (Spec, place or places). drop: share of training rows told nothing. training: what `training.Training` takes. sizes: name -> changes by
+    path. tiny: changes that make it fit two cores. ungraded: parameters (by prefix) that get no gradient, with the reason.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Recipe:
     codec: Spec
     network: Spec | None = None
     process: Spec | None = None
-    conditions: Mapping[str, tuple[Spec, Place]] = field(default_factory=dict)
+    conditions: Mapping[str, tuple[Spec, Place | tuple[Place, ...]]] = field(default_factory=dict)
     guidance: Spec | None = None
     drop: float = 0.1
     shape: tuple[int, ...] = ()

@@ -1,7 +1,8 @@
 """Mixers that look at other tokens."""
 
 from .attention import Attention, CrossAttention
+from .compressed import CompressedAttention
 from .linear import LinearAttention
 from .windows import ProxyAttention, Windowed
 
-__all__ = ["Attention", "CrossAttention", "LinearAttention", "ProxyAttention", "Windowed"]
+__all__ = ["Attention", "CompressedAttention", "CrossAttention", "LinearAttention", "ProxyAttention", "Windowed"]

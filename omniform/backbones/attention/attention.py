@@ -25,8 +25,9 @@ def _heads(width: int, heads: int, kv_heads: int | None, head_width: int | None)
 class Attention(Block):
     """Who may see whom is the turn rule (core.query); this block only applies the mask or the promise it is handed.
 
-    kv_heads < heads: grouped queries (arXiv:2305.13245). qk_norm: "rms", "layer" (arXiv:2302.05442), or "cosine" with a learned scale a head (VAR's code).
-    biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its own (MM-DiT, arXiv:2403.03206, section 4).
+    kv_heads < heads: grouped queries (arXiv:2305.13245). qk_norm: "rms", "layer" (arXiv:2302.05442), either over all heads at once ("rms_wide", "layer_wide"),
+    or "cosine" with a learned scale a head (VAR's code). biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its
+    own (MM-DiT, arXiv:2403.03206, section 4). ends: the prefix is read and not answered, (B, prefix + L, D) -> (B, L, D).
     slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation).
     """
 
@@ -40,9 +41,11 @@ class Attention(Block):
         qk_norm: QkNorm = "none",
         slopes: bool = False,
         streams: int = 1,
+        qk_eps: float = 1e-6,
+        ends: bool = False,
     ):
         super().__init__()
-        self.heads = heads
+        self.heads, self.ends = heads, ends
         self.kv_heads, self.head_width = _heads(width, heads, kv_heads, head_width)
         self.sizes = [heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.head_width]
         self.shares = [heads, self.kv_heads, self.kv_heads]
@@ -50,8 +53,8 @@ class Attention(Block):
         fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
         self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases))
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
-        self.out = Streams(streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases))
-        self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams)
+        self.out = Streams(1 if ends else streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases))
+        self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
         if slopes:
@@ -89,6 +92,8 @@ class Attention(Block):
         if self.slopes is not None:
             mask, causal = self._distances(q_coord, k_coord, mask, causal), False
         y = attend(q, k, v, mask=mask, causal=causal, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
+        if self.ends and env.prefix:
+            y = y[:, :, env.prefix :]
         return self.out.through(y.transpose(1, 2).flatten(2), env)
 
     def _distances(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
@@ -103,10 +108,22 @@ class Attention(Block):
 class CrossAttention(Block):
     """Attention to the condition placed "cross". Its keys and values are computed once a session that remembers.
 
-    Without such a condition the block refuses; with an empty one (all padding) it adds nothing.
+    Without such a condition the block refuses; with an empty one (all padding) it adds nothing. zero: it starts by adding nothing. norm_context: LayerNorm of
+    what is read.
     """
 
-    def __init__(self, width: int, heads: int, head_width: int | None = None, biases: str = "qkvo", qk_norm: QkNorm = "none", context: int | None = None):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int | None = None,
+        biases: str = "qkvo",
+        qk_norm: QkNorm = "none",
+        context: int | None = None,
+        qk_eps: float = 1e-6,
+        zero: bool = False,
+        norm_context: bool = False,
+    ):
         super().__init__()
         self.heads = heads
         _, self.head_width = _heads(width, heads, None, head_width)
@@ -114,7 +131,12 @@ class CrossAttention(Block):
         self.q = nn.Linear(width, inner, bias="q" in biases)
         self.kv = nn.Linear(context or width, 2 * inner, bias="k" in biases)
         self.out = nn.Linear(inner, width, bias="o" in biases)
-        self.norm = normalised(qk_norm, self.head_width, heads, heads, 1)
+        self.norm = normalised(qk_norm, self.head_width, heads, heads, 1, qk_eps)
+        self.norm_context = nn.LayerNorm(context or width, eps=1e-6) if norm_context else None
+        if zero:
+            nn.init.zeros_(self.out.weight)
+            if self.out.bias is not None:
+                nn.init.zeros_(self.out.bias)
         self.name = ""
         self.plain = False
 
@@ -126,7 +148,8 @@ class CrossAttention(Block):
         q = split(self.q(x))
         kept = None if env.record is None else env.record.blocks.get(self.name)
         if kept is None:
-            k, v = (split(y) for y in self.kv(told.tokens.to(x.dtype)).chunk(2, -1))
+            read = told.tokens.to(x.dtype)
+            k, v = (split(y) for y in self.kv(read if self.norm_context is None else self.norm_context(read)).chunk(2, -1))
             if self.norm is not None:
                 q, k = self.norm(q, k, env)
             kept = KV(0)

@@ -1,0 +1,100 @@
+"""Captions: features, strings, padding, pooled vectors, and what is unsaid."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from omniform.conditions.caption import Caption, Sizes
+from omniform.conditions.conditioning import Conditioning
+from omniform.core.errors import BadArgument, ConditionError
+from omniform.core.spec import Spec
+
+W, F, N = 8, 6, 5
+
+
+def caption(**args):
+    torch.manual_seed(0)
+    return Caption(W, **{"features": F, "length": N, **args})
+
+
+@torch.no_grad()
+def test_features_are_mapped_token_by_token_and_padded():
+    part = caption()
+    rows = [torch.randn(3, F), torch.randn(7, F)]
+    said = part.encode(rows)
+    assert said.tokens.shape == (2, N, W) and said.doc.tolist() == [[0] * 3 + [-1] * 2, [0] * 5]
+    first, last = part.into[0], part.into[2]
+    for row, tokens in zip(rows, said.tokens, strict=True):
+        for x, y in zip(row, tokens, strict=False):
+            h = first.weight @ x + first.bias
+            h = 0.5 * h * (1 + torch.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)))
+            assert torch.allclose(y, last.weight @ h + last.bias, atol=1e-5)
+    assert not caption(mask=False).encode(rows).doc.any()
+    assert torch.equal(caption(into="same").encode(rows).tokens[0, :3], rows[0])
+
+
+@torch.no_grad()
+def test_a_string_is_spelled_always_the_same():
+    one, other = caption(), caption(unsaid="random")
+    a, b = one._spelled("cat"), other._spelled("cat")
+    assert torch.equal(a[0], b[0]) and len(a[0]) == 3
+    assert torch.equal(one._spelled("catalogue")[0][:3], a[0]) and len(one._spelled("catalogue")[0]) == N
+    assert not torch.allclose(one._spelled("tac")[0][1], one._spelled("cat")[0][0])
+    wide = Caption(W, features=4000, length=9)._spelled("something")[0]
+    assert float(wide.std()) == pytest.approx(1, abs=0.02)
+    assert one.encode(["cat", ""]).doc.tolist() == [[0, 0, 0, -1, -1], [-1] * 5]
+
+
+@torch.no_grad()
+def test_one_vector_for_all():
+    assert not caption().encode([torch.randn(2, F)]).pooled.any()
+    given = caption(pool="given", pooled=3, told=4)
+    v = torch.randn(3)
+    (up, _, down) = given.vector
+    want = down(torch.nn.functional.silu(up(v)))
+    assert torch.allclose(given.encode([(torch.randn(2, F), v)]).pooled[0], want, atol=1e-6) and want.shape == (4,)
+    mean = caption(pool="mean")
+    assert not mean.encode([torch.randn(2, F)]).pooled.any(), "starts at zero"
+    torch.nn.init.normal_(mean.vector[1].weight)
+    x = torch.randn(2, F)
+    assert torch.allclose(mean.encode([x]).pooled[0], mean.vector(x.mean(0)), atol=1e-6), "padding is not averaged"
+
+
+@torch.no_grad()
+def test_unsaid():
+    zeros, drawn = caption().null(2), caption(unsaid="random")
+    assert torch.allclose(zeros.tokens[0, 0], zeros.tokens[1, 4], atol=1e-6) and not zeros.doc.any()
+    assert torch.allclose(drawn.null(3).tokens[1], drawn.into(drawn.unsaid), atol=1e-6) and not any("unsaid" in n for n, _ in drawn.named_parameters())
+
+
+def test_two_places_from_one_caption():
+    made = Conditioning(W, {"text": (Spec(Caption, {"features": F, "length": N, "pool": "given", "pooled": 3}), ("joint", "modulate"))}, 0.0)
+    context = made.context({"text": ["cat", "dog"]}, 2)
+    assert context.joint.tokens.shape == (2, N, W) and context.modulate.shape == (2, W) and context.cross is None
+    assert torch.equal(context.modulate, context.joint.pooled)
+
+
+@pytest.mark.parametrize("raw", [[3], [torch.randn(F)], [torch.randn(2, F + 1)], [(torch.randn(2, F), torch.randn(3))]])
+def test_other_things_are_refused(raw):
+    with pytest.raises(ConditionError, match="a caption is a string or"):
+        caption().encode(raw)
+    with pytest.raises(BadArgument, match="has a size"):
+        caption(pooled=3)
+
+
+@torch.no_grad()
+def test_sizes_are_waves_through_the_mlp_of_their_group():
+    part = Sizes(12, (2, 1), (64.0, 64.0, 1.0), features=4)
+    said = part.encode([[32.0, 64.0, 0.5]]).pooled[0]
+    for number, x in enumerate((32.0, 64.0, 0.5)):
+        waves = torch.tensor([math.cos(x), math.cos(x / 100), math.sin(x), math.sin(x / 100)])
+        assert torch.allclose(said[4 * number : 4 * number + 4], part.maps[number // 2](waves), atol=1e-5)
+    assert torch.allclose(part.null(2).pooled[1], part.encode(torch.tensor([[64.0, 64.0, 1.0]])).pooled[0])
+    for raw in ([["a", "b"]], [[1.0, 2.0]], ["large"]):
+        with pytest.raises(ConditionError, match="3 numbers a row"):
+            part.encode(raw)
+    with pytest.raises(BadArgument, match="share out"):
+        Sizes(10, (2, 1), (1.0, 1.0, 1.0))
