@@ -36,7 +36,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool
 
 
 def products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """The same by two matrix products around a softmax that reads and writes q's type and computes in fp32; a boolean mask is what the first product adds to."""
+    """The same by two products around a softmax that reads and writes q's type and computes in fp32; a boolean mask is what the first product adds to."""
     rows, heads, queries, width = q.shape
     q, k, v = (x.reshape(rows * heads, -1, x.shape[-1]) for x in (q, k, v))
     bias = q.new_zeros(())
