@@ -41,6 +41,9 @@ WIDTH, HEADS = 32, 4
 LEAVES: dict[str, Callable[[Any], Any]] = {
     "depth": lambda x: min(x, 2),
     "heads": lambda x: min(x, HEADS),
+    "group": lambda x: (2,) * len(x),
+    "window": lambda x: (2,) * len(x),
+    "latent_width": lambda x: min(x, WIDTH),
     "kv_heads": lambda x: None if x is None else min(x, 2),
     "head_width": lambda x: None if x is None else WIDTH // HEADS,
     "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x,
