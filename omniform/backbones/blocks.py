@@ -125,3 +125,24 @@ class PostNorm(Block):
         drop = self.dropout if self.training else 0.0
         x = self.norm_mixer(x + _dropped(self.mixer(x, env), drop))
         return self.norm_mlp(x + _dropped(self.mlp(x, env), drop))
+
+
+class ToldTwice(Block):
+    """Self-attention modulated by the first half of the modulation, cross-attention to what is told, an MLP modulated by the second half.
+
+    Both are gated; the halves are time, and time with hidden state (FlowAR's official code, the block of its larger sizes). modulation (B, n, 2 D).
+    With the cross-attention silent and both halves alike it is a PreNorm that is modulated by one map.
+    """
+
+    def __init__(self, width: int, mixer: Spec, cross: Spec, mlp: Spec, norm: Literal["layer", "rms"] = "rms", eps: float = 1e-6):
+        super().__init__()
+        self.mixer, self.cross, self.mlp = (part.build(width=width) for part in (mixer, cross, mlp))
+        self.norms = nn.ModuleList(make_norm(norm, width, affine=False, eps=eps) for _ in range(3))
+        self.mods = nn.ModuleList(AdaLN(width, 3, zero=False) for _ in range(2))
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        assert env.modulation is not None
+        (shift, scale, gate), (shift2, scale2, gate2) = (mod(half) for mod, half in zip(self.mods, env.modulation.chunk(2, -1), strict=True))
+        x = torch.addcmul(x, gate, self.mixer(modulated(self.norms[0](x), shift, scale), env))
+        x = x + self.cross(self.norms[1](x), env)
+        return torch.addcmul(x, gate2, self.mlp(modulated(self.norms[2](x), shift2, scale2), env))

@@ -78,13 +78,23 @@ class SinCosPositions(nn.Module):
 class Rotary(nn.Module):
     """Rotary positions in any number of axes (arXiv:2104.09864; in two axes arXiv:2403.13298): coord (B, L, A) -> one question's rotations.
 
-    The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly.
+    The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly,
+    over all axes or those that `axes` names.
     """
 
-    def __init__(self, head_width: int, space: Space, base: float = 10000.0, interleaved: bool = False, share: tuple[int, ...] | None = None):
+    def __init__(
+        self,
+        head_width: int,
+        space: Space,
+        base: float = 10000.0,
+        interleaved: bool = False,
+        share: tuple[int, ...] | None = None,
+        axes: tuple[str, ...] | None = None,
+    ):
         super().__init__()
-        pairs, axes = head_width // 2, len(space.axes)
-        share = share or tuple(pairs // axes + (i < pairs % axes) for i in range(axes))
+        turned = [space.axis(name) for name in axes] if axes else list(range(len(space.axes)))
+        each, more = divmod(head_width // 2, len(turned))
+        share = share or tuple(each + (turned.index(i) < more) if i in turned else 0 for i in range(len(space.axes)))
         self.interleaved = interleaved
         frequency = torch.cat([base ** (-torch.arange(n, dtype=torch.float64) / max(n, 1)) for n in share])
         self.register_buffer("frequency", frequency.float(), persistent=False)

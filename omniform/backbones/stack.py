@@ -89,7 +89,7 @@ class Stack(Block):
             x = self.final(x)
         if self.final_mod is not None:
             assert last is not None
-            x = modulated(x, *self.final_mod(last))
+            x = modulated(x, *self.final_mod(last[..., -self.final_mod.out.in_features :]))  # of two modulations the last
         if self.ending is not None:
             if last is None:
                 raise BadArgument("the last norm is modulated and nothing modulates: give the network a time, or a condition placed modulate")

@@ -161,7 +161,7 @@ def entries() -> list[dict[str, Any]]:
 
 def _recipe(name: str, row: Row | None) -> dict[str, Any]:
     recorded = record(name) or described(name)
-    claim = claims().get(row.id) if row is not None else None
+    claim = claims().get(name if row is None else row.id)  # a recipe that is no paper of the catalogue has its own
     return {
         **{key: recorded[key] for key in ("name", "title", "family", "modality", "sizes", "sources")},
         "row": None if row is None else row.id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,6 @@ from omniform.core.rng import Rng
 from omniform.core.tokens import Axis, Space, Tokens
 
 
-@final
 class Pyramid(Bottleneck):
     """Token maps from coarse to fine, each coding what the coarser ones left over, all from one codebook.
 
@@ -71,6 +69,10 @@ class Pyramid(Bottleneck):
         """f (B, C, h, w) at a scale, by area."""
         return f if self.scales[scale] == self.size else F.interpolate(f, self.scales[scale], mode="area")
 
+    def due(self, f: Tensor, rest: Tensor, scale: int) -> Tensor:
+        """What a scale has to code: of the latent f, all that the coarser ones left over."""
+        return rest
+
     def said(self, ids: Tensor, scale: int) -> Tensor:
         """What the tokens of a scale (B, n) add to the latent: (B, C, h, w)."""
         h = grid_from(self.book.lookup(ids), self.scales[scale])
@@ -85,7 +87,7 @@ class Pyramid(Bottleneck):
         latent, rest, seen = torch.zeros_like(f), f, []
         commitment, codebook = z.new_zeros(()), z.new_zeros(())
         for k in range(len(self.scales)):
-            wanted = rows_of(self.shrunk(rest, k))
+            wanted = rows_of(self.shrunk(self.due(f, rest, k), k))
             ids = self.book.nearest(wanted)
             seen.append((wanted.flatten(0, 1), ids.flatten()))
             added = self.said(ids, k)
@@ -101,7 +103,7 @@ class Pyramid(Bottleneck):
         """(N, C): what codes are asked to be near, at all scales; before training, when codes mean nothing, f."""
         wanted, rest = [], f
         for k in range(len(self.scales)):
-            wanted.append(rows_of(self.shrunk(rest, k)))
+            wanted.append(rows_of(self.shrunk(self.due(f, rest, k), k)))
             if self.book.begun:
                 rest = rest - self.said(self.book.nearest(wanted[-1]), k)
         return torch.cat(wanted, 1).flatten(0, 1)
@@ -109,7 +111,7 @@ class Pyramid(Bottleneck):
     def encode(self, z: Tensor, rng: Rng | None) -> Content:
         rest, ids = z, []
         for k in range(len(self.scales)):
-            ids.append(self.book.nearest(rows_of(self.shrunk(rest, k))))
+            ids.append(self.book.nearest(rows_of(self.shrunk(self.due(z, rest, k), k))))
             rest = rest - self.said(ids[-1], k)
         return Content(ids=torch.cat(ids, 1).unsqueeze(-1))
 

@@ -200,8 +200,13 @@ def _question(system: System) -> Query:
 
 
 def _inside(system: System) -> float:
-    """Multiply-adds of one pass of a head's own small network over one token (a denoising head's); else 0."""
+    """Multiply-adds of one pass of a head's own small network, over one token (a denoising head's) or by the token (a field's); else 0."""
     head: Any = next(iter(system.network.towers.values())).head
+    if hasattr(head, "denoised"):
+        length = system.codec.space.length
+        with _Counting() as spent:
+            head.denoised(*(torch.zeros(1, length, *n, device="meta") for n in ((head.channels,), (), (system.network.width,))))
+        return spent.total / length
     small = getattr(head, "mlp", None)
     if small is None:
         return 0.0
