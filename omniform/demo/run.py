@@ -155,13 +155,14 @@ class Demo:
             out = self.out / "runs" / family.recipe
             system = verbs.build(family.recipe, data=self.dataset, codec=codecs.get(family.codec or ""), seed=self.seed)
             self.say(f"{family.title}: training from scratch for {self.budget['family']:.0f} s")
-            run = self._trained(system, out, self.budget["family"])
+            run = self._trained(system, out, self.budget["family"], family.rate(self.budget["family"]))
             if run.steps:
                 self._measured(run.system.eval(), family, "trained here", run)
             if run.stopped == "interrupted":
                 raise Interrupted
 
-    def _trained(self, system: System | CodecSystem, out: Path, seconds: float) -> Run:
+    def _trained(self, system: System | CodecSystem, out: Path, seconds: float, rate: float = 1.0) -> Run:
+        settings = {"lr": rate * system.recipe.training["lr"]} if rate != 1 else {}
         resume = find_folder(out / "checkpoint") is not None
         return verbs.train(
             system,
@@ -175,6 +176,7 @@ class Demo:
             validate_every=0,
             batch=BATCH if isinstance(system, System) else 64,
             precision="bf16" if isinstance(system, System) else "fp32",
+            **settings,
         )
 
     def _codecs(self) -> dict[str, Any]:
