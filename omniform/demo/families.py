@@ -38,7 +38,7 @@ IMAGE = (
         "MaskGIT",
         "Starts with every code hidden and shows the ones it is surest of, a few more at each question.",
         "vq",
-        (1.0, 1.0),
+        (2.0, 1.0),
     ),
     Family(
         "dit",
