@@ -31,6 +31,7 @@ ASKED = "run.json"
     help="Of weights, order of data and draws [default: 0].",
 )
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
+@click.option("--objective", metavar="NAME", help="Learn by align, self-align, subsampled, nested or mup besides; --set objective.KEY=VALUE.")
 @click.option("--codec", metavar="FOLDER", help="A trained codec to use; else a fresh one learns first.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest; --steps or --minutes: its new end.")
 @click.pass_context
@@ -76,6 +77,7 @@ def _nothing_new(context: click.Context, name: str | None) -> None:
             "seed",
             "changes",
             "codec",
+            "objective",
         )
         if context.get_parameter_source(p) is click.core.ParameterSource.COMMANDLINE
     ]
@@ -145,7 +147,15 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
 
     said = pairs(asked["changes"], "--set")
     knobs = {path.removeprefix("training."): value for path, value in said.items() if path.startswith("training.")}
-    changes = {path: value for path, value in said.items() if not path.startswith("training.")}
+    learnt = {path.removeprefix("objective."): value for path, value in said.items() if path.startswith("objective.")}
+    changes = {path: value for path, value in said.items() if not path.startswith(("training.", "objective."))}
+    if asked.get("objective"):
+        from omniform.core.spec import Spec
+        from omniform.training.objectives import named
+
+        knobs["objective"] = Spec(named(asked["objective"]), learnt)
+    elif learnt:
+        raise BadArgument(f"--set objective.{next(iter(learnt))} speaks of an objective and none is asked for; write --objective NAME")
     data = opened_data(asked["data"], asked["data_option"])
     if _is_recipe(asked["name"]):
         system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])

@@ -78,11 +78,15 @@ class System(nn.Module):
                 return self.codec.encode(data, rng=rng)
         return self.codec.encode(data, rng=rng)
 
-    def loss(self, batch: Batch, *, rng: Rng) -> tuple[Losses, ...]:
-        """What a batch costs each player."""
+    def read(self, batch: Batch, *, rng: Rng) -> tuple[Tokens, Context]:
+        """A batch as training sees it: tokens, and the conditions with some of them dropped."""
         tokens = self.tokens(batch.data, rng=rng.split("encode"))
         taken = {k: v for k, v in batch.condition.items() if k in self.conditioning.parts}
-        context = self.conditioning.context(taken, tokens.batch, rng=rng.split("condition"))
+        return tokens, self.conditioning.context(taken, tokens.batch, rng=rng.split("condition"))
+
+    def loss(self, batch: Batch, *, rng: Rng) -> tuple[Losses, ...]:
+        """What a batch costs each player."""
+        tokens, context = self.read(batch, rng=rng)
         losses = self.process.loss(self.network.open(context), tokens, rng=rng.split("process"))
         return losses if isinstance(losses, tuple) else (losses,)
 

@@ -52,11 +52,22 @@ def claim(out: Path, *, resume: bool) -> None:
         raise BadArgument(f"{out} holds other files and no run; choose a new or an empty folder")
 
 
-def save(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training, progress: Progress, data: Mapping[str, Any]) -> None:
+def save(
+    out: Path,
+    system: nn.Module,
+    players: Mapping[str, Player],
+    ema: Ema | None,
+    training: Training,
+    progress: Progress,
+    data: Mapping[str, Any],
+    objective: nn.Module | None = None,
+) -> None:
     """One checkpoint in the place of the last."""
     files: dict[str, Any] = {"weights.safetensors": system.state_dict()}
     if ema is not None:
         files["ema.safetensors"] = ema.state(system)
+    if own := _own(objective):
+        files["objective.safetensors"] = own
     for player in players.values():
         files[f"optimizer-{player.name}.safetensors"], files[f"optimizer-{player.name}.json"] = player.state()
     files["state.json"] = {
@@ -79,7 +90,20 @@ def plan_of(out: Path) -> tuple[Training, str]:
     return earlier, str(data.get("name"))
 
 
-def restore(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Ema | None, training: Training, data: Mapping[str, Any]) -> Progress | None:
+def _own(objective: nn.Module | None) -> dict[str, Any]:
+    """What an objective has learnt or averaged itself."""
+    return {} if objective is None else {name: x.contiguous() for name, x in objective.state_dict().items()}
+
+
+def restore(
+    out: Path,
+    system: nn.Module,
+    players: Mapping[str, Player],
+    ema: Ema | None,
+    training: Training,
+    data: Mapping[str, Any],
+    objective: nn.Module | None = None,
+) -> Progress | None:
     """System, optimizers and average as the last checkpoint left them; None if there is none yet."""
     place = place_of(out)
     if find_folder(place) is None:
@@ -92,6 +116,11 @@ def restore(out: Path, system: nn.Module, players: Mapping[str, Player], ema: Em
     for name in needed:
         if name not in files:
             raise CheckpointError(f"{place} lacks {name}, which this run needs; go on with the version of omniform that wrote it")
+    own = files.get("objective.safetensors", {})
+    if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in _own(objective).items()}:
+        raise CheckpointError(f"the run in {place.parent} learnt with another objective; give train the objective of that run")
+    if objective is not None and own:
+        objective.load_state_dict(own)
     try:
         system.load_state_dict(files["weights.safetensors"])
         if ema is not None:

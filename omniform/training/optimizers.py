@@ -44,7 +44,7 @@ class Player:
         if gradients:
             torch._foreach_mul_(gradients, scale)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * factor
+            group["lr"] = self.lr * factor * group.get("rate", 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -78,10 +78,13 @@ class Player:
             self.optimizer.state[p][kind] = value
 
 
-def players_of(system: nn.Module, training: Training) -> dict[str, Player]:
-    """Every player that has something to learn."""
+def players_of(system: nn.Module, training: Training, objective: Any = None) -> dict[str, Player]:
+    """Every player that has something to learn; an objective's own parameters are the main player's."""
     names = {id(p): n for n, p in system.named_parameters()}
     plain = undecayed(system)
+    own = {} if objective is None else {f"objective.{n}": p for n, p in objective.named_parameters() if p.requires_grad}
+    if objective is not None:
+        plain |= undecayed(objective)
     players = {}
     for name, parameters in player_parameters(system).items():
         if not parameters:
@@ -89,12 +92,14 @@ def players_of(system: nn.Module, training: Training) -> dict[str, Player]:
         if not re.fullmatch(r"[A-Za-z0-9_]+", name):
             raise BadArgument(f"a player's name is made of letters, digits and underscores, not {name!r}")
         lr = training.lrs.get(name, training.lr)
-        groups = [
-            {"params": [p for p in parameters if id(p) not in plain], "weight_decay": training.weight_decay},
-            {"params": [p for p in parameters if id(p) in plain], "weight_decay": 0.0},
-        ]
-        optimizer = _adamw([g for g in groups if g["params"]], lr, training.betas)
-        players[name] = Player(name, {names[id(p)]: p for p in parameters}, optimizer, lr)
+        mine = {names[id(p)]: p for p in parameters} | (own if name == "main" else {})
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for path, p in mine.items():
+            rate = 1.0 if objective is None or path in own else objective.rate(path)
+            groups.setdefault((0.0 if id(p) in plain else training.weight_decay, rate), []).append(p)
+        ordered = sorted(groups.items(), key=lambda group: (-group[0][0], -group[0][1]))  # what is decayed first, as it always was
+        made = [{"params": params, "weight_decay": decay, "rate": rate} for (decay, rate), params in ordered]
+        players[name] = Player(name, mine, _adamw(made, lr, training.betas), lr)
     if not players:
         raise BadArgument("this system has no parameter that learns; build one with a network or unfreeze its codec")
     for name in training.lrs:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from omniform.core.errors import BadArgument
+from omniform.core.spec import Spec, from_json, to_json
 
 Shape = Literal["constant", "cosine"]
 Precision = Literal["fp32", "bf16"]
@@ -21,7 +22,9 @@ class Training:
     steps or seconds decides the end (steps if both are given). batch: examples of one backward pass; a step sees
     batch * accumulate, however many processes share them. lr: the peak; lrs: another peak for some players.
     warmup: steps, at most a tenth of the run. clip: the largest norm of a player's gradient, 0 = any. ema: the decay of
-    the averaged weights, 0 = none. The *_every are in steps, 0 = never; a checkpoint is written at the end anyway.
+    the averaged weights, 0 = none. objective:
+    a Spec of a part of training.objectives, None: what the process asks and no more.
+    The *_every are in steps, 0 = never; a checkpoint is written at the end anyway.
     """
 
     batch: int = 64
@@ -41,6 +44,7 @@ class Training:
     validate_every: int = 500
     log_every: int = 20
     lrs: Mapping[str, float] = field(default_factory=dict)
+    objective: Spec | None = None
 
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
@@ -61,6 +65,9 @@ class Training:
         _ask(fine, "betas", self.betas, "two numbers in [0, 1)")
         fine = isinstance(self.lrs, Mapping) and all(_real(v) and v > 0 for v in self.lrs.values())
         _ask(fine, "lrs", self.lrs, 'like {"critic": 1e-4}')
+        objective = from_json(self.objective) if isinstance(self.objective, Mapping) else self.objective
+        _ask(objective is None or isinstance(objective, Spec), "objective", self.objective, "a Spec of a part of training.objectives")
+        object.__setattr__(self, "objective", objective)
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "lrs", dict(self.lrs))
 
@@ -71,7 +78,7 @@ class Training:
 
     def json(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "betas": list(self.betas)}
+        return {**asdict(replace(self, objective=None)), "betas": list(self.betas), "objective": to_json(self.objective)}
 
     def factor(self, step: int, share: float) -> float:
         """What the peak rate is multiplied with in a step (counted from 0), when this share of the run is over."""

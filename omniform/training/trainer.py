@@ -23,6 +23,7 @@ from omniform.training import checkpoints
 from omniform.training.checkpoints import Progress
 from omniform.training.ema import Ema
 from omniform.training.journal import Bar, Journal, log
+from omniform.training.objectives.objective import Objective
 from omniform.training.optimizers import players_of
 from omniform.training.plan import Training
 from omniform.training.signals import Stop
@@ -67,8 +68,11 @@ def train(
     resume: bool = False,
     on_step: Callable[[int, Tensor], None] | None = None,
     progress: bool | None = None,
+    objective: Objective | None = None,
 ) -> Run:
     """Train a system on a data set, and leave a run in the folder `out`.
+
+    objective: what is learnt besides; else that of the plan.
 
     The end is a function of the seed and the arguments, to the bit on one CPU process (unless the clock decides it),
     however often the run was killed and resumed. on_step(step, loss) is called after each step with the main player's
@@ -81,7 +85,9 @@ def train(
     if out is not None:
         checkpoints.claim(out, resume=resume)
     team.wait()  # nobody writes before everybody has looked
-    trainer = _Trainer(system, dataset, training, out, team)
+    if objective is None and training.objective is not None:
+        objective = training.objective.build(system=system)
+    trainer = _Trainer(system, dataset, training, out, team, objective)
     try:
         trainer.begin(resume=resume, shown=progress)
         return trainer.run(on_step)
@@ -115,13 +121,17 @@ class _Sums:
 class _Trainer:
     """A run while it goes."""
 
-    def __init__(self, system: Any, dataset: Dataset, training: Training, out: Path | None, team: Team):
+    def __init__(self, system: Any, dataset: Dataset, training: Training, out: Path | None, team: Team, objective: Objective | None):
         self.system, self.dataset, self.training, self.out, self.team = system, dataset, training, out, team
         if training.batch < team.size:
             raise BadArgument(f"a batch of {training.batch} cannot be shared by {team.size} processes; write batch={team.size} or more")
         system.to(team.device)
         team.agree([*system.parameters(), *system.buffers()])
-        self.players = players_of(system, training)
+        self.objective = objective
+        if objective is not None:
+            objective.to(team.device)
+            team.agree([*objective.parameters(), *objective.buffers()])
+        self.players = players_of(system, training, objective)
         self.ema = Ema(system, training.ema) if training.ema > 0 else None
         self.step, self.saved = 0, None
         self.losses: list[tuple[int, float]] = []
@@ -144,12 +154,17 @@ class _Trainer:
     def begin(self, *, resume: bool, shown: bool | None) -> None:
         """Go back to the last checkpoint, open the journal."""
         if resume:
-            found = checkpoints.restore(self.out, self.system, self.players, self.ema, self.training, self.data)
+            found = checkpoints.restore(self.out, self.system, self.players, self.ema, self.training, self.data, self.objective)
             if found is None:
                 log.warning("%s has no checkpoint yet: starting from the beginning", self.out)
             else:
                 self.step, self.before, self.losses = found.step, found.seconds, list(found.losses)
                 self.saved, self.recent = found.step, {name: list(values) for name, values in found.recent.items()}
+        if self.objective is not None:
+            fresh = self.step == 0
+            self.objective.begin(self.system, fresh=fresh)
+            if fresh and self.ema is not None:
+                self.ema = Ema(self.system, self.training.ema)  # of the weights as the objective starts them
         self.team.wait()
         if self.out is not None and self.team.leads:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -168,6 +183,8 @@ class _Trainer:
         training, was_training = self.training, self.system.training
         share = self._share()
         self.system.train()
+        if self.objective is not None:
+            self.objective.train()
         with _own_randomness(self.team.device), self.stop:
             while share < 1 and not self.stop.asked:
                 loss, share = self._step(share)
@@ -178,6 +195,8 @@ class _Trainer:
             if self.saved != self.step:
                 self._save()
         stopped = "interrupted" if share < 1 else "time" if training.timed else "done"
+        if self.objective is not None:
+            self.objective.end(self.system)
         if self.ema is not None:
             self.ema.settle()
         self.system.train(was_training)
@@ -212,7 +231,7 @@ class _Trainer:
         self._read()
         if self.out is not None and self.team.leads:
             where = Progress(self.step, self.seconds, tuple(self.losses), self.recent)
-            checkpoints.save(self.out, self.system, self.players, self.ema, self.training, where, self.data)
+            checkpoints.save(self.out, self.system, self.players, self.ema, self.training, where, self.data, self.objective)
         self.saved = self.step
         self.team.wait()
 
@@ -221,6 +240,8 @@ class _Trainer:
     def _step(self, share: float) -> tuple[Tensor, float]:
         """One step of every player; the main loss, and the share of the run that is over."""
         training = self.training
+        if self.objective is not None:
+            self.objective.before(self.system, share)
         sums = self._backward()
         labels, numbers, norms = [], [], {}
         for name, s in sums.items():
@@ -238,6 +259,8 @@ class _Trainer:
         if self.ema is not None:
             self.ema.update(self.step)
         self.step += 1
+        if self.objective is not None:
+            self.objective.after(self.system, self.step)
         self.stop.agree(self.team)
         first = next(iter(sums))
         main = [x for (player, part), x in zip(labels, numbers, strict=True) if player == first and part not in ("count", "gradient")]
@@ -253,7 +276,8 @@ class _Trainer:
             _seed(team.device, training.seed, self.step, piece)
             batch = _on(self.dataset.train.batch(team.share(micro)), team.device)
             with self._precision():
-                losses = self.system.loss(batch, rng=rng if training.accumulate * team.size == 1 else rng.fold(piece))
+                mine = rng if training.accumulate * team.size == 1 else rng.fold(piece)
+                losses = self.system.loss(batch, rng=mine) if self.objective is None else self.objective.loss(self.system, batch, rng=mine)
             self._add(losses, sums)
         return sums
 

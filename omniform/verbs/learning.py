@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, final
@@ -15,6 +15,7 @@ from omniform.core.batch import Batch
 from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import BadArgument, nearest
 from omniform.core.rng import Rng
+from omniform.core.spec import Spec
 from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split, order
 from omniform.system.storage import find_folder, read_folder, write_folder
@@ -54,12 +55,14 @@ def train(
     resume: bool = False,
     on_step: Callable[[int, Tensor], None] | None = None,
     progress: bool | None = None,
+    objective: Any = None,
     **settings: Any,
 ) -> Run:
     """Train a system, or a codec alone, and leave a run in the folder `out`.
 
     steps or minutes: the end, else the recipe's own. settings: fields of `training.Training` (batch, lr, seed,
-    precision...) in place of the recipe's. A learned codec that is still fresh is trained before the system, in
+    precision...) in place of the recipe's. objective: a part of `training.objectives`, built or as a Spec,
+    in place of the recipe's. A learned codec that is still fresh is trained before the system, in
     out/codec: for a quarter of the minutes, or for as many steps besides (4000 at the most). Where a run sees its data
     more than once, the tokens of a learned codec are made once. resume: go on with what is in `out`.
     """
@@ -70,7 +73,10 @@ def train(
         raise BadArgument("resume needs the run's folder; write out='runs/name'")
     if out is not None:
         _claim(out, resume)
-    plan = planned(system.recipe.training, steps=steps, minutes=minutes, **settings)
+    if objective is None or isinstance(objective, Spec | Mapping):
+        plan = planned(system.recipe.training, steps=steps, minutes=minutes, **({} if objective is None else {"objective": objective}), **settings)
+    else:
+        plan = planned(system.recipe.training, steps=steps, minutes=minutes, **{**settings, "objective": None})
     if isinstance(system, CodecSystem):
         return _codec_trained(system, dataset, plan, out, resume, progress, on_step)
     if untrained(system.codec) and not (resume and _codec_recovered(system, out)):
@@ -80,9 +86,11 @@ def train(
             return Run(system, out, 0, [], run.seconds, "interrupted")
     elif not plan.steps and _fresh_codec(out):
         plan = shared(plan)[1]
-    if isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
+    raw = objective is not None and getattr(objective, "raw", False) or plan.objective is not None and getattr(plan.objective.make, "raw", False)
+    if not raw and isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
-    return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress)
+    made = None if isinstance(objective, Spec | Mapping) else objective
+    return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress, objective=made)
 
 
 def planned(recipe: Any, *, steps: int | None = None, minutes: float | None = None, **settings: Any) -> Training:
@@ -107,7 +115,7 @@ def planned(recipe: Any, *, steps: int | None = None, minutes: float | None = No
 
 def shared(plan: Training) -> tuple[Training, Training]:
     """What a codec that learns first is given, and what is left for the system."""
-    both = replace(plan, **CODEC_TRAINING, lrs={}, warmup=100, shape="cosine")
+    both = replace(plan, **CODEC_TRAINING, lrs={}, warmup=100, shape="cosine", objective=None)
     if plan.timed:
         return replace(both, seconds=plan.seconds * CODEC_SHARE), replace(plan, seconds=plan.seconds * (1 - CODEC_SHARE))
     return replace(both, steps=min(plan.steps, CODEC_STEPS)), plan

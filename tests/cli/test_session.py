@@ -205,3 +205,16 @@ def test_a_trained_system_is_trained_on(omniform, trained, tmp_path):
     refused = omniform("train", trained, "--data", "digits", "--set", "network.width=8", "--out", tmp_path / "other")
     assert refused.exit_code == 2 and "leave out network.width" in refused.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_an_objective_is_learnt_by_name_and_the_run_goes_on_with_it(omniform, small, tmp_path):
+    words = ("-q", "train", "image-gpt", "--data", "digits", "--batch", 8, "--out", tmp_path / "run", *small)
+    result = omniform(*words, "--steps", 2, "--objective", "nested", "--set", "objective.shares=[1.0, 0.5]")
+    assert result.exit_code == 0, result.output
+    plan = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())["training"]["objective"]
+    assert plan["make"].endswith("nested:Nested") and plan["args"] == {"shares": [1.0, 0.5]}
+    assert omniform("-q", "train", "--resume", "--out", tmp_path / "run", "--steps", 2).exit_code == 0
+    refused = omniform("train", "image-gpt", "--data", "digits", "--out", tmp_path / "other", "--steps", 2, "--objective", "nestd")
+    assert refused.exit_code == 2 and "did you mean nested" in refused.stderr
+    refused = omniform("train", "image-gpt", "--data", "digits", "--out", tmp_path / "other", "--steps", 2, "--set", "objective.shares=1")
+    assert refused.exit_code == 2 and "--objective NAME" in refused.stderr

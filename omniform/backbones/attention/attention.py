@@ -11,6 +11,7 @@ from ..norms import QkNorm, normalised
 from ..positions import rotate
 from ..streams import Streams
 from .kernels import attend
+from .subsets import subset
 
 
 def _heads(width: int, heads: int, kv_heads: int | None, head_width: int | None) -> tuple[int, int]:
@@ -57,6 +58,7 @@ class Attention(Block):
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
+        self.keep: float | None = None  # set by an objective: what share of the keys is drawn in training
         if slopes:
             self.register_buffer("slopes", torch.tensor([2 ** (-8 * (i + 1) / heads) for i in range(heads)]), persistent=False)
         else:
@@ -91,6 +93,9 @@ class Attention(Block):
         mask, causal = env.mask, env.pattern == "causal"
         if self.slopes is not None:
             mask, causal = self._distances(q_coord, k_coord, mask, causal), False
+        if self.keep is not None and self.training and env.record is None:
+            k, v, mask = subset(k, v, mask, causal, self.keep)
+            causal = False
         y = attend(q, k, v, mask=mask, causal=causal, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
         if self.ends and env.prefix:
             y = y[:, :, env.prefix :]

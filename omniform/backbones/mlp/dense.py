@@ -29,12 +29,22 @@ class _Feed(nn.Module):
         self.act = _GATED.get(activation) or _PLAIN[activation]
         self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=bias)
         self.down = nn.Linear(hidden, width, bias=bias)
+        self.units: int | None = None  # set by an objective: only the first hidden units are there
 
     def __call__(self, x: Tensor) -> Tensor:  # a private half of Mlp: hooks have their place there, and a module's call costs as much as a small operation
+        if self.units is not None:
+            return self._nested(x, self.units)
         if self.gated:
             gate, y = self.up(x).chunk(2, -1)
             return self.down(self.act(gate) * y)
         return self.down(self.act(self.up(x)))
+
+    def _nested(self, x: Tensor, first: int) -> Tensor:
+        """With the first hidden units only (MatFormer, arXiv:2310.07707, equation 1)."""
+        num = 2 if self.gated else 1
+        biases = (None,) * num if self.up.bias is None else self.up.bias.chunk(num)
+        *gate, y = [F.linear(x, w[:first], None if b is None else b[:first]) for w, b in zip(self.up.weight.chunk(num), biases, strict=True)]
+        return F.linear(self.act(gate[0]) * y if gate else self.act(y), self.down.weight[:, :first], self.down.bias)
 
 
 class Mlp(Block):
