@@ -1,7 +1,7 @@
 """The catalogue: one row a paper, what becomes of it here, and how far that has come. Reads files only; torch is not needed.
 
 A row lives in KIND.toml beside this file. What is linked by hand stands in the row (part, transform, objective); what can be found is found: a recipe by
-the title or number of its first source, an experiment by its file's name. How far a recipe has come is measured, not said: `records/`.
+the title or number of its first source, or by its name, an experiment by its file's name. How far a recipe has come is measured, not said: `records/`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def rows() -> dict[str, Row]:
             titles[said["arxiv"]] = row
     of: dict[str, list[str]] = {}
     for name, (arxiv, title) in first_sources().items():
-        row = titles.get(plain(title)) or titles.get(arxiv)
+        row = titles.get(plain(title)) or titles.get(arxiv) or (name if name in written() else None)
         if row is not None:
             of.setdefault(row, []).append(name)
     found = {}
