@@ -14,6 +14,7 @@ from ..core.spec import Spec
 from ..core.tokens import Space
 from .norms import AdaLN, SharedAdaLN, modulated
 from .norms import norm as make_norm
+from .streams import Streams
 
 Modulate = Literal["zero", "single"]
 
@@ -146,3 +147,20 @@ class ToldTwice(Block):
         x = torch.addcmul(x, gate, self.mixer(modulated(self.norms[0](x), shift, scale), env))
         x = x + self.cross(self.norms[1](x), env)
         return torch.addcmul(x, gate2, self.mlp(modulated(self.norms[2](x), shift2, scale2), env))
+
+
+class BranchNorm(Block):
+    """x + norm(mixer(x)), then x + norm(mlp(x)): each branch normed before it is added (Chameleon, arXiv:2405.09818, section 2.3; Swin v2).
+
+    kinds: everything apart for each kind of token, attention alone joins them (mixture of transformers, arXiv:2411.04996, equation 2). 0: one for all.
+    """
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec, norm: Literal["layer", "rms"] = "rms", eps: float = 1e-5, kinds: int = 0):
+        super().__init__()
+        self.mixer, self.mlp = mixer.build(width=width, kinds=kinds), mlp.build(width=width, kinds=kinds)
+        make = lambda: make_norm(norm, width, eps=eps)  # noqa: E731
+        self.norm_mixer, self.norm_mlp = Streams(1, make, kinds), Streams(1, make, kinds)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        x = x + self.norm_mixer.through(self.mixer(x, env), env)
+        return x + self.norm_mlp.through(self.mlp(x, env), env)

@@ -87,6 +87,51 @@ class Embed(nn.Module):
         return x if self.norm is None else self.norm(x)
 
 
+class EmbedByKind(nn.Module):
+    """Tokens of several kinds to one stream: each kind's content by an embedding of its own, then places.
+
+    each: Specs of Embed, one a part of the space, without places. positions: Specs of parts over the whole space. time: Spec of an embedding of the noise
+    level, added where tokens of a continuous kind have one (Transfusion, arXiv:2408.11039, section 3).
+    """
+
+    def __init__(self, width: int, space: Space, each: tuple[Spec, ...], positions: tuple[Spec, ...] = (), time: Spec | None = None):
+        super().__init__()
+        if len(each) != len(space.parts):
+            raise BadArgument(f"the codec has {len(space.parts)} kinds of tokens and {len(each)} embeddings are given; give one a kind")
+        self.each = nn.ModuleList(e.build(width=width, space=part) for e, part in zip(each, space.parts, strict=True))
+        self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
+        self.time = time.build(width=width) if time else None
+        self.noisy = tuple(i for i, part in enumerate(space.parts) if part.channels)
+
+    @property
+    def tables(self) -> tuple[nn.Embedding, ...]:
+        """Of those kinds that have some, for a head that is tied to them."""
+        return tuple(table for embed in self.each for table in embed.tables)  # type: ignore[union-attr]
+
+    def places(self, coord: Tensor) -> list[Tensor]:
+        """What each part says about where tokens lie."""
+        return [part(coord) for part in self.positions]
+
+    def forward(
+        self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
+    ) -> Tensor:
+        """(B, L, D)."""
+        kind = query.tokens.kind[..., None]
+        x: Tensor | None = None
+        for number, embed in enumerate(self.each):
+            y = embed(query, start, None, None)
+            x = y if x is None else torch.where(kind == number, y, x)
+        assert x is not None
+        if self.time is not None and query.time is not None:
+            noisy = torch.isin(kind, torch.tensor(self.noisy, device=kind.device))
+            x = x + torch.where(noisy, self.time(query.time), 0.0).to(x.dtype)
+        if add is not None:
+            x = x + add[:, None]
+        for place in self.places(query.tokens.coord) if places is None else places:
+            x = x + place
+        return x
+
+
 class TimeEmbedding(nn.Module):
     """Noise level to a vector: cosines and sines of 1000 t, then Linear, SiLU, Linear (DiT's code). t (B, n) -> (B, n, D). flip: of 1 - t, the literature's
     time."""

@@ -22,6 +22,8 @@ class Codec(nn.Module, ABC):
 
     shape: tuple[int, ...]
     space: Space
+    reads: tuple[str, ...] = ()
+    """Conditions that are tokens here (a caption beside its picture): they come before the data, as Parts."""
 
     @abstractmethod
     def encode(self, data: Any, *, rng: Rng | None = None) -> Tokens:

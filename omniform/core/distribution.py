@@ -95,6 +95,10 @@ class Distribution(ABC):
     def mix(cls, distributions: Sequence[Self], weights: Sequence[Tensor]) -> Self:
         """Guidance: weights (B,) a distribution; they sum to 1 and may be negative."""
 
+    def of(self, kind: int) -> Distribution:
+        """As tokens of this kind have it, where several kinds are spoken of (heads.by_kind); else itself."""
+        return self
+
     def at(self, places: slice) -> Self:
         """The distribution of some of the asked places."""
         return self.mapped(lambda x: x[:, places])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .errors import BadArgument, Intractable, nearest
 from .net import MemoryPolicy, Net
+from .query import Answer, Query
 from .rng import Rng
 from .tokens import Tokens
 
@@ -51,6 +52,17 @@ class Losses:
         return sum(self.parts.values(), torch.zeros_like(self.count, dtype=torch.float32)) / self.count
 
 
+@dataclass(frozen=True)
+class Posed:
+    """A training question that has not been asked yet, so that several can be asked as one.
+
+    price: its answer to the nats of each place (B, L) and how much each counts (B, L).
+    """
+
+    query: Query
+    price: Callable[[Answer], tuple[Tensor, Tensor]]
+
+
 class Process(nn.Module, ABC, Generic[S]):
     """A family. Usually without parameters."""
 
@@ -66,6 +78,10 @@ class Process(nn.Module, ABC, Generic[S]):
     @abstractmethod
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses | tuple[Losses, ...]:
         """One training question or several, or none."""
+
+    def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
+        """The training question, where there is one and no more. floor (B,): the earliest time of a flow, in rows whose noisy tokens somebody reads."""
+        raise BadArgument(f"{type(self).__name__} asks more or less than one question in training, so it cannot be asked together with others")
 
     @abstractmethod
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> S:

@@ -118,6 +118,7 @@ class Space:
     stop: int | None = None  # the id that ends an open-ended sequence
     start: int | None = None  # the id that a sequence is said to begin after; None: nothing precedes the first
     open: bool = False  # the first axis may be shorter than its size
+    parts: tuple[Space, ...] = ()  # spaces of several kinds, one after another along a single axis: a token of kind i says what parts[i] says
     coord: Tensor | None = field(default=None, compare=False, repr=False)  # (L, A) where the places are not the full grid (a pyramid)
 
     @property
@@ -132,6 +133,14 @@ class Space:
     def length(self) -> int:
         """How many tokens an example has at the most."""
         return len(self.coord) if self.coord is not None else math.prod(a.size for a in self.axes)
+
+    @property
+    def segments(self) -> tuple[slice, ...]:
+        """The places of each part."""
+        ends = [0]
+        for part in self.parts:
+            ends.append(ends[-1] + part.length)
+        return tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
 
     def axis(self, name: str) -> int:
         """The number of an axis."""
@@ -169,10 +178,14 @@ class Space:
         shape = (batch, len(coord))
         books = 1 if self.bits else len(self.vocab)
         zero = in_every_row(torch.zeros(len(coord), dtype=torch.long, device=device), batch)
+        kind = zero
+        if self.parts:
+            row = torch.cat([torch.full((part.length,), i, dtype=torch.long, device="cpu") for i, part in enumerate(self.parts)])
+            kind = in_every_row(row.to(device), batch)
         return Tokens(
             ids=torch.zeros((*shape, books), dtype=torch.long, device=device) if books else None,
             vec=torch.zeros((*shape, self.channels), device=device) if self.channels else None,
             coord=in_every_row(coord, batch),
-            kind=zero,
+            kind=kind,
             doc=zero,
         )

@@ -12,8 +12,8 @@ from ..core.distribution import Sampling
 from ..core.errors import Intractable, OrderError
 from ..core.net import Net
 from ..core.order import Order, Pattern
-from ..core.process import Losses, Process, State, begun, dues_of
-from ..core.query import Query
+from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
 from ..core.tokens import Space, Tokens, in_every_row
@@ -78,12 +78,20 @@ class Autoregress(Process[Growing]):
         turn, lane = said or (taken(course.turn, places), taken(course.lane, places))
         return Query(fed, known, turn, lane, progress, None, taken(tokens.coord, places) if self.aim else None, "main", pattern)
 
-    def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
+    def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
         none = torch.zeros(tokens.batch, device=tokens.doc.device)
-        answer = net(self._query(tokens, self._course(tokens, rng), slice(None), none, self.order.pattern))
+
+        def price(answer: Answer) -> tuple[Tensor, Tensor]:
+            return answer.distribution.nll(tokens, rng=rng.split("nll")) * tokens.real, tokens.real
+
+        return Posed(self._query(tokens, self._course(tokens, rng), slice(None), none, self.order.pattern), price)
+
+    def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
+        posed = self.pose(tokens, rng=rng)
+        answer = net(posed.query)
         if exact and not answer.distribution.exact:
             raise Intractable(f"{type(answer.distribution).__name__} has no likelihood, so an autoregressive model of it has none; compare it by samples")
-        return answer.distribution.nll(tokens, rng=rng.split("nll")) * tokens.real, answer
+        return posed.price(answer)[0], answer
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         nll, answer = self._nll(net, tokens, rng)

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..core.distribution import Content, Distribution, Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Process, State, begun, dues_of
-from ..core.query import Query
+from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
 from ..core.tokens import Space, Tokens
@@ -113,11 +113,11 @@ class Flow(Process[Denoising]):
         """(B, L): the loss of each token."""
         return self._terms(net, tokens, rng)[0]
 
-    def _terms(self, net: Net, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor, Any]:
-        """The loss of each token, whether it counts, and the answer."""
+    def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
         x = tokens.vec
         assert x is not None
         t = self._times(tokens, rng.split("time"))
+        t = t if floor is None else floor[:, None] + (1 - floor[:, None]) * t
         e = rng.split("noise").normal(x.shape).to(x)
         z = self.path.mixed(x, e, t[..., None])
         known, time, counted = torch.ones_like(tokens.doc, dtype=torch.bool), t, tokens.real
@@ -126,12 +126,21 @@ class Flow(Process[Denoising]):
             z = torch.where(known[..., None], x, z)
             time, counted = torch.where(known, 1.0, t) if self.shown.told else t, counted & ~known
         query: Query = asked(replace(tokens, vec=z), known, torch.zeros(tokens.batch, device=x.device), time)
-        answer = net(query)
-        point: Any = answer.distribution
-        loss = point.nll(Content(vec=self.path.target(self.predict, x, e, t[..., None])), rng=rng)
-        if getattr(point, "spread", None) is not None:
-            loss = loss + self._variational(point, x, z, t)
-        return loss * counted, counted, answer
+
+        def price(answer: Answer) -> tuple[Tensor, Tensor]:
+            point: Any = answer.distribution
+            loss = point.nll(Content(vec=self.path.target(self.predict, x, e, t[..., None])), rng=rng)
+            if getattr(point, "spread", None) is not None:
+                loss = loss + self._variational(point, x, z, t)
+            return loss * counted, counted
+
+        return Posed(query, price)
+
+    def _terms(self, net: Net, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor, Any]:
+        """The loss of each token, whether it counts, and the answer."""
+        posed = self.pose(tokens, rng=rng)
+        answer = net(posed.query)
+        return *posed.price(answer), answer
 
     def _variational(self, point: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """The variational bound's term for the learned variance, its mean held fixed, in bits and halved beside the halved squared error (DiT's code;

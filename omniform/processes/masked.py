@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument, Intractable
 from ..core.net import Net
-from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.process import Losses, Posed, Process, State, begun, dues_of
 from ..core.query import PRELUDE, Answer, Query
 from ..core.rng import Rng
 from ..core.tokens import Tokens, in_every_row
@@ -123,14 +123,23 @@ class Masked(Process[Unmasking]):
         """(L,) which run each place is in."""
         return torch.arange(length) // (self.run or length)
 
-    def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
+    def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
         hide, weight = self._hidden(tokens, rng)
-        answer = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)))
-        nll = answer.distribution.nll(tokens, rng=rng.split("nll"))
-        if self.smoothing:
-            nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
-        count = tokens.real.sum() if self.weight == "bound" else hide.sum()
-        return Losses({"main": (nll * weight * hide).sum(), **dues_of(answer.dues, count)}, count)
+
+        def price(answer: Answer) -> tuple[Tensor, Tensor]:
+            nll = answer.distribution.nll(tokens, rng=rng.split("nll"))
+            if self.smoothing:
+                nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
+            return nll * weight * hide, tokens.real if self.weight == "bound" else hide
+
+        return Posed(asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)), price)
+
+    def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
+        posed = self.pose(tokens, rng=rng)
+        answer = net(posed.query)
+        nats, counted = posed.price(answer)
+        count = counted.sum()
+        return Losses({"main": nats.sum(), **dues_of(answer.dues, count)}, count)
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng, draws: int = 16) -> Tensor:
         """(B,) nats: the mean over random orders of the nll, place by place; MDLM's integral in its discrete form, with `draws` stratified numbers of hidden

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..conditions.conditioning import Conditioning
 from ..conditions.guidance import Batched, ClassifierFree, Guided, InTurn, Term
-from ..core.batch import Batch
+from ..core.batch import Batch, Parts
 from ..core.codec import Codec, LearnedCodec
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument, ConditionError, ShapeError
@@ -80,7 +80,7 @@ class System(nn.Module):
 
     def read(self, batch: Batch, *, rng: Rng) -> tuple[Tokens, Context]:
         """A batch as training sees it: tokens, and the conditions with some of them dropped."""
-        tokens = self.tokens(batch.data, rng=rng.split("encode"))
+        tokens = self.tokens(self._read(batch), rng=rng.split("encode"))
         taken = {k: v for k, v in batch.condition.items() if k in self.conditioning.parts}
         return tokens, self.conditioning.context(taken, tokens.batch, rng=rng.split("condition"))
 
@@ -89,6 +89,15 @@ class System(nn.Module):
         tokens, context = self.read(batch, rng=rng)
         losses = self.process.loss(self.network.open(context), tokens, rng=rng.split("process"))
         return losses if isinstance(losses, tuple) else (losses,)
+
+    def _read(self, batch: Batch) -> Any:
+        """The data, with what is told and is tokens of this codec."""
+        if not self.codec.reads or isinstance(batch.data, Parts | Tokens):
+            return batch.data
+        for name in self.codec.reads:
+            if name not in batch.condition:
+                raise ConditionError(f"{self.recipe.name} reads {name!r} as tokens and these examples have none; use data that has it (glyphs with captions)")
+        return Parts((*(batch.condition[name] for name in self.codec.reads), batch.data))
 
     @torch.no_grad()
     def score(self, data: Any, condition: Mapping[str, Any] | None = None, *, seed: int = 0, rows: Sequence[int] | None = None) -> Tensor:
@@ -239,6 +248,8 @@ def _stepped(process: Process[Any], steps: int) -> Process[Any]:
     """The same process with another number of steps, or that of the process inside it."""
     if hasattr(process, "inner"):
         return process.but(inner=_stepped(process.inner, steps))
+    if any(hasattr(process, "steps") for process in getattr(process, "inners", ())):
+        return process.but(inners=nn.ModuleList(_stepped(p, steps) if hasattr(p, "steps") else p for p in process.inners))
     if not hasattr(process, "steps"):
         raise BadArgument(f"{type(process).__name__} has no number of steps to change; it asks once a turn")
     if steps < 1:

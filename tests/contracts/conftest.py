@@ -17,7 +17,7 @@ import torch
 
 from omniform import recipes
 from omniform.codecs.ids import Ids
-from omniform.core.batch import Batch
+from omniform.core.batch import Batch, Parts
 from omniform.core.process import generate
 from omniform.core.query import Answer
 from omniform.core.rng import Rng
@@ -26,6 +26,7 @@ from omniform.core.tokens import Tokens
 from omniform.processes.autoregress import Autoregress
 from omniform.processes.bijective import Bijective
 from omniform.processes.blocks import Blocks
+from omniform.processes.interleave import Interleave
 from omniform.system.build import assemble, fitted
 from omniform.system.recipe import Recipe
 
@@ -102,7 +103,7 @@ def stirred(system: Any, seed: int = 0) -> Any:
         for p in system.conditioning.parameters():
             p.copy_(torch.randn(p.shape, generator=g))
         for tower in system.network.towers.values():
-            says = tower.head(torch.zeros(1, 1, system.network.width))
+            says = tower.head(torch.zeros(1, 1, system.network.width)).of(0)
             if hasattr(says, "logits") and not hasattr(says, "mean"):
                 for p in tower.parameters():
                     if p.dim() > 1:
@@ -129,6 +130,9 @@ class Silent:
         return torch.zeros(self.like.shape[:2])
 
     def at(self, places: slice) -> Any:
+        return self
+
+    def of(self, kind: int) -> Any:
         return self
 
 
@@ -201,7 +205,8 @@ class Case:
         g = torch.Generator().manual_seed(seed)
         shape = self.recipe.shape
         if len(shape) > 1:
-            return torch.rand(rows, *shape, generator=g) * 2 - 1
+            pictures = torch.rand(rows, *shape, generator=g) * 2 - 1
+            return Parts((["ab" + "c" * (i % 2) for i in range(rows)], pictures)) if "text" in self.recipe.codec.args else pictures
         ids = torch.randint(97, 120, (rows, shape[0]), generator=g)
         return ids % 30 if self.recipe.codec.make is Ids else ["".join(map(chr, row)) for row in ids.tolist()]
 
@@ -238,6 +243,10 @@ class Case:
         net = Witness(system.net(rows, self.told(rows), **options))
         tokens = generate(process or system.process, net, system.codec.space.blank(rows), rng=Rng.seeded(seed, rows))
         return tokens, net.events if events else net.seen
+
+    def witness(self, rows: int, **options: Any) -> Witness:
+        """A net for generation that writes down what it is asked."""
+        return Witness(self.system.net(rows, self.told(rows), **options))
 
     @torch.no_grad()
     def replayed(self, events: list[Any], rows: int, **options: Any) -> list[Any]:
@@ -277,6 +286,7 @@ KINDS: dict[str, Callable[[str], bool]] = {
     "ordered": lambda name: _process(name) is Autoregress,
     "blockwise": lambda name: _process(name) is Blocks,
     "bijective": lambda name: _process(name) is Bijective,
+    "interleaved": lambda name: _process(name) is Interleave,
     "guided": lambda name: published(name).guidance is not None and bool(published(name).conditions),
 }
 """Which recipes a contract is over, by the name of its argument."""

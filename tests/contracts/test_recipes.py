@@ -11,9 +11,11 @@ import torch
 
 from omniform.codecs.ids import Ids
 from omniform.conditions.guidance import ClassifierFree
+from omniform.core.batch import Parts
 from omniform.core.codec import player_parameters
 from omniform.core.errors import Intractable
 from omniform.core.process import generate
+from omniform.core.query import Query
 from omniform.core.rng import Rng
 from omniform.processes.blocks import Recorded
 from omniform.system.build import assemble, load, save
@@ -147,6 +149,74 @@ def test_teacher_forcing_equals_sampling_in_maps(bijective):
         turn = int(query.turn[0, 0])
         for x, y in zip(found, taught[query.stage], strict=True):
             case.near(x, y[:, turn : turn + 1], 1e-3)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_teacher_forcing_equals_sampling_in_parts(interleaved, first):
+    """Of a text and then a picture, and of a picture (given) and then its text."""
+    case, (said, seen) = interleaved, interleaved.system.codec.space.segments
+    process, wanted = case.system.process, case.content(2)
+    given = None if first == 0 else wanted.kind == 1
+    blank = case.system.codec.space.blank(2) if first == 0 else wanted
+    asked = case.witness(2)
+    with torch.no_grad():
+        tokens = generate(process, asked, blank, rng=Rng.seeded(1, 2), given=given)
+    base = torch.tensor(process._turns((0, 1) if first == 0 else (1, 0)))[None]
+    text = process.inners[0].pose(tokens.at(said), rng=Rng.seeded(0, 2)).query
+    places = tokens.at(seen)
+    clean = Query(places, torch.ones_like(places.doc, dtype=torch.bool), places.doc, places.doc, text.progress, torch.ones(2, 1))
+
+    def taught(query):
+        whole, where = process.composed(tokens, [text, query], base)
+        ((_, _, (h, *_)),) = case.taught(lambda net: net(whole), 2, silent=False)
+        return [h[:, w] for w in where]
+
+    slots = [h[0] for query, _, h in asked.seen if int(query.tokens.kind[0, 0]) == 0]
+    case.near(torch.cat(slots, 1), taught(clean)[0])
+    drawn = [(query, h[0]) for query, remember, h in asked.seen if int(query.tokens.kind[0, 0]) == 1 and not remember]
+    assert len(slots) > 1 and bool(drawn) == (first == 0)
+    for query, h in drawn:
+        case.near(h, taught(query)[1])
+
+
+@torch.no_grad()
+def test_parts_see_what_comes_before_them_and_no_more(interleaved):
+    """Of the training question: a text's slot reads no later letter, and a picture only where it comes first; a picture reads all of itself."""
+    case = interleaved
+    process, (said, seen) = case.system.process, case.system.codec.space.segments
+    one, other = case.content(2), case.content(2, seed=9)
+
+    def answers(tokens, order):
+        posed = [p.pose(tokens.at(w), rng=Rng.seeded(0)) for p, w in zip(process.inners, (said, seen), strict=True)]
+        whole, where = process.composed(tokens, [p.query for p in posed], torch.tensor(process._turns(order))[None])
+        ((_, _, (h, *_)),) = case.taught(lambda net: net(whole), 2, silent=False)
+        return [h[:, w] for w in where]
+
+    half = torch.arange(one.length) < said.stop // 2
+    for order in ((0, 1), (1, 0)):
+        before = answers(one, order)
+        late = answers(one.where(half | (one.kind == 1), other), order)  # other letters from the middle on
+        case.near(late[0][:, : said.stop // 2], before[0][:, : said.stop // 2], 1e-5)
+        assert torch.allclose(late[1], before[1], atol=1e-5) == (order == (1, 0))
+        last = torch.arange(one.length) < one.length - 1
+        seen_so = answers(one.where(last, other), order)  # another last patch
+        assert not torch.allclose(seen_so[1][:, 0], before[1][:, 0], atol=1e-5)
+        assert torch.allclose(seen_so[0], before[0], atol=1e-5) == (order == (0, 1))
+
+
+def test_a_row_that_has_ended_says_nothing_more(interleaved):
+    """The picture after a short text is that of the short text alone, whatever longer texts stand in the batch."""
+    case = interleaved
+    codec, (said, _) = case.system.codec, case.system.codec.space.segments
+    wanted = case.content(2)
+    ids = wanted.ids.clone()
+    ids[0, 2:] = codec.space.stop
+    ends = torch.where(torch.arange(wanted.length) < said.stop, torch.arange(wanted.length), -1)
+    keep = (ends >= 0) & torch.stack([ends <= 2, ends >= 0])
+    both = case.sample(2, given=(replace(wanted, ids=ids), keep))
+    alone = case.sample(1, given=(replace(wanted, ids=ids).rows(torch.tensor([0])), keep[:1]))
+    case.alike(alone, both.rows(torch.tensor([0])))
+    assert both.doc[0, : said.stop].tolist() == [0] * 3 + [-1] * (said.stop - 3) and bool((both.doc[1] == 0).all())
 
 
 def test_a_slot_is_fed_nothing_of_its_own_turn_or_later(ordered):
@@ -320,6 +390,9 @@ def test_samples_decode_to_data(case):
     with torch.no_grad():
         data = case.system.codec.decode(tokens)
     shape = case.recipe.shape
+    if isinstance(data, Parts):
+        texts, data = data.each
+        assert len(texts) == 2 and all(isinstance(x, str) for x in texts)
     if len(shape) == 1 and case.recipe.codec.make is not Ids:
         assert len(data) == 2 and all(isinstance(x, str) for x in data)
     else:

@@ -47,7 +47,7 @@ from omniform.system.system import Counted
 NAMES = recipes.names()
 SYSTEMS = [name for name in NAMES if recipes.get(name).network is not None]
 FAMILIES = ("autoregressive", "masked", "diffusion", "flow", "next-scale", "masked-autoregressive", "normalizing-flow", "energy", "adversarial", "block",
-            "latent")
+            "interleaved", "latent")
 D, T, V, N = 16, 12, 10, 2                                  # width, tokens, codes, blocks of the networks counted by hand
 MIXER = Spec(Attention, {"heads": 2})
 

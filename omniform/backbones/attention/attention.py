@@ -29,6 +29,7 @@ class Attention(Block):
     kv_heads < heads: grouped queries (arXiv:2305.13245). qk_norm: "rms", "layer" (arXiv:2302.05442), either over all heads at once ("rms_wide", "layer_wide"),
     or "cosine" with a learned scale a head (VAR's code). biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its
     own (MM-DiT, arXiv:2403.03206, section 4). ends: the prefix is read and not answered, (B, prefix + L, D) -> (B, L, D).
+    kinds: each kind of token has weights of its own (mixture of transformers, arXiv:2411.04996); all of them see one another all the same.
     slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation).
     """
 
@@ -44,6 +45,7 @@ class Attention(Block):
         streams: int = 1,
         qk_eps: float = 1e-6,
         ends: bool = False,
+        kinds: int = 0,
     ):
         super().__init__()
         self.heads, self.ends = heads, ends
@@ -52,9 +54,9 @@ class Attention(Block):
         self.shares = [heads, self.kv_heads, self.kv_heads]
         self.biases = biases
         fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
-        self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases))
+        self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases), kinds)
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
-        self.out = Streams(1 if ends else streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases))
+        self.out = Streams(1 if ends else streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases), kinds)
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice

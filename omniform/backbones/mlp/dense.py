@@ -50,14 +50,23 @@ class _Feed(nn.Module):
 class Mlp(Block):
     """Linear, activation, Linear. Gated kinds (SwiGLU, GEGLU: arXiv:2002.05202) have gate and value in one map; relu2: Primer, arXiv:2109.08668.
 
-    hidden: its inner width, else ratio * width. streams 2: the prefix has weights of its own.
+    hidden: its inner width, else ratio * width. streams 2: the prefix has weights of its own; kinds: so has each kind of token.
     """
 
-    def __init__(self, width: int, ratio: float = 4.0, hidden: int | None = None, activation: Activation = "gelu_tanh", bias: bool = True, streams: int = 1):
+    def __init__(
+        self,
+        width: int,
+        ratio: float = 4.0,
+        hidden: int | None = None,
+        activation: Activation = "gelu_tanh",
+        bias: bool = True,
+        streams: int = 1,
+        kinds: int = 0,
+    ):
         super().__init__()
         if activation not in _GATED and activation not in _PLAIN:
             raise BadArgument(f"an activation is one of {', '.join([*_PLAIN, *_GATED])}, not {activation!r}")
-        self.feed = Streams(streams, lambda: _Feed(width, hidden or int(ratio * width), activation, bias))
+        self.feed = Streams(streams, lambda: _Feed(width, hidden or int(ratio * width), activation, bias), kinds)
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         return self.feed.through(x, env)

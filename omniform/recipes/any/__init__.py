@@ -1,0 +1,1 @@
+"""Recipes: several modalities in one sequence."""
