@@ -190,7 +190,7 @@ def test_parts_see_what_comes_before_them_and_no_more(interleaved):
         posed = [p.pose(tokens.at(w), rng=Rng.seeded(0)) for p, w in zip(process.inners, (said, seen), strict=True)]
         whole, where = process.composed(tokens, [p.query for p in posed], torch.tensor(process._turns(order))[None])
         ((_, _, (h, *_)),) = case.taught(lambda net: net(whole), 2, silent=False)
-        return [h[:, w] for w in where]
+        return [*(h[:, w] for w in where), posed[1].query.known]
 
     half = torch.arange(one.length) < said.stop // 2
     for order in ((0, 1), (1, 0)):
@@ -198,9 +198,8 @@ def test_parts_see_what_comes_before_them_and_no_more(interleaved):
         late = answers(one.where(half | (one.kind == 1), other), order)  # other letters from the middle on
         case.near(late[0][:, : said.stop // 2], before[0][:, : said.stop // 2], 1e-5)
         assert torch.allclose(late[1], before[1], atol=1e-5) == (order == (1, 0))
-        last = torch.arange(one.length) < one.length - 1
-        seen_so = answers(one.where(last, other), order)  # another last patch
-        assert not torch.allclose(seen_so[1][:, 0], before[1][:, 0], atol=1e-5)
+        seen_so = answers(one.where(torch.arange(one.length) <= seen.start, other), order)  # other patches, but for the first
+        assert torch.allclose(seen_so[1][:, 0], before[1][:, 0], atol=1e-5) != bool(before[2][:, 1:].any()), "a patch reads all that is shown of its picture"
         assert torch.allclose(seen_so[0], before[0], atol=1e-5) == (order == (0, 1))
 
 

@@ -10,7 +10,6 @@ from ...backbones.positions import Rotary
 from ...codecs.ids import Ids
 from ...codecs.interleaved import Interleaved
 from ...core.spec import Spec
-from ...heads.by_kind import ByKindHead
 from ...heads.categorical import CategoricalHead
 from ...heads.denoised import DenoisedHead
 from ...processes.flow import Flow
@@ -20,7 +19,6 @@ from ...processes.solvers import Ddim, Euler
 from ...system.recipe import Fact, Source
 from ..codec.kl import RECIPE as KL
 from .transfusion import RECIPE as TRANSFUSION
-from .transfusion import TEXT
 
 INNER = Spec(Flow, {"path": Spec(Cosine), "predict": "velocity", "per": "token", "solver": Spec(Ddim), "steps": 100})
 SMALL = Spec(Flow, {"path": Spec(Linear), "predict": "velocity", "per": "token", "solver": Spec(Euler), "steps": 20})
