@@ -164,3 +164,18 @@ class BranchNorm(Block):
     def forward(self, x: Tensor, env: Env) -> Tensor:
         x = x + self.norm_mixer.through(self.mixer(x, env), env)
         return x + self.norm_mlp.through(self.mlp(x, env), env)
+
+
+class Chain(Block):
+    """Blocks one after another as one: where a layer is several (VDT: time, then space and an MLP). One block in a chain is that block."""
+
+    def __init__(self, width: int, blocks: tuple[Spec, ...], space: Space | None = None):
+        super().__init__()
+        if not blocks:
+            raise BadArgument("a chain has a block or more; give blocks")
+        self.blocks = nn.ModuleList(b.build(width=width, space=space) for b in blocks)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        for block in self.blocks:
+            x = block(x, env)
+        return x

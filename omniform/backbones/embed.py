@@ -18,7 +18,8 @@ class Embed(nn.Module):
 
     vocab, channels: what is fed, if not what the space says (a pyramid feeds vectors and answers ids). positions: Specs of parts added to the stream.
     hidden: whether there is a mask vector. kinds: segment types told apart. aim: whether the place each answer is about is told, by tables of its own.
-    norm: LayerNorm at the end (BERT). std: of tables and mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
+    beside: the linear map reads [content, content that is known, whether it is known] (EzAudio's code). norm: LayerNorm at the end (BERT). std: of tables and
+    mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Embed(nn.Module):
         std: float = 0.02,
         extra_ids: int = 0,
         bias: bool = True,
+        beside: bool = False,
     ):
         super().__init__()
         bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
@@ -43,7 +45,8 @@ class Embed(nn.Module):
         if not self.vocab and not self.channels:
             raise BadArgument("an embedding needs codes or channels to read; give vocab or channels")
         self.tables = nn.ModuleList(nn.Embedding(v + extra_ids, width) for v in self.vocab)
-        self.enter = nn.Linear(self.channels, width, bias=bias) if self.channels else None
+        self.beside = beside
+        self.enter = nn.Linear(2 * self.channels + 1 if beside else self.channels, width, bias=bias) if self.channels else None
         self.mask = nn.Parameter(torch.randn(width) * std) if hidden else None
         self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
         self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
@@ -69,7 +72,11 @@ class Embed(nn.Module):
                 x = y if x is None else x + y
         if self.enter is not None:
             assert tokens.vec is not None
-            y = self.enter(tokens.vec.to(self.enter.weight.dtype))
+            vec = tokens.vec.to(self.enter.weight.dtype)
+            if self.beside:
+                known = query.known[..., None].to(vec)
+                vec = torch.cat([vec, vec * known, known], -1)
+            y = self.enter(vec)
             x = y if x is None else x + y
         assert x is not None
         if self.mask is not None:

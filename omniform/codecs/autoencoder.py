@@ -85,7 +85,7 @@ class Autoencoder(LearnedCodec):
 
     shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the
     most. depth: residual blocks a resolution. distortion: a Distortion, |difference| if not said. critic: a
-    PatchCritic, or none.
+    PatchCritic, or none. align: an alignment.Alignment of the latents, or none.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Autoencoder(LearnedCodec):
         depth: int = 1,
         distortion: Spec | None = None,
         critic: Spec | None = None,
+        align: Spec | None = None,
     ):
         super().__init__()
         if len(shape) != 3:
@@ -111,6 +112,7 @@ class Autoencoder(LearnedCodec):
         self.decoder = decoder(self.bottleneck.channels, shape[0], stride, width, depth)
         self.distortion = (distortion or Spec(Absolute)).build()
         self.critic = None if critic is None else critic.build(colours=shape[0])
+        self.align = None if align is None else align.build(channels=self.bottleneck.channels)
 
     @property
     def channels(self) -> int:
@@ -134,7 +136,10 @@ class Autoencoder(LearnedCodec):
         pixels = self._checked(data)
         latent, dues = self.bottleneck(self.encoder(pixels), pixels.numel(), rng)
         said = self.decoder(latent)
-        parts = {**self.distortion(said, pixels), **dues}
+        off = self.distortion(said, pixels)
+        parts = {**off, **dues}
+        if self.align is not None:
+            parts["align"] = self.align(latent, pixels, sum(off.values()), self.encoder[-1].weight)
         count = torch.tensor(float(pixels.numel()), device=pixels.device)
         if self.critic is None:
             return (Losses(parts, count),)

@@ -83,6 +83,7 @@ class Flow(Process[Denoising]):
         temperature: float = 1.0,
         first: float = 0.0,
         shown: Spec | None = None,
+        direction: float = 0.0,
     ):
         super().__init__()
         if predict not in ("data", "noise", "velocity"):
@@ -93,7 +94,7 @@ class Flow(Process[Denoising]):
         self.solver: Solver = solver.build()
         self.predict: Predict = predict
         self.steps, self.times, self.grid, self.shift, self.logit, self.temperature, self.first = steps, times, grid, shift, logit, temperature, first
-        self.per = per
+        self.per, self.direction = per, direction
         self.shown: Shown | None = None if shown is None else shown.build(space=space)
         self._axis = None if per in ("row", "token") or space is None else space.axis(per)
         self.sampling = Sampling()
@@ -129,7 +130,10 @@ class Flow(Process[Denoising]):
 
         def price(answer: Answer) -> tuple[Tensor, Tensor]:
             point: Any = answer.distribution
-            loss = point.nll(Content(vec=self.path.target(self.predict, x, e, t[..., None])), rng=rng)
+            target = self.path.target(self.predict, x, e, t[..., None])
+            loss = point.nll(Content(vec=target), rng=rng)
+            if self.direction:
+                loss = loss + 0.5 * self.direction * x.shape[-1] * (1 - torch.cosine_similarity(point.value.float(), target.float(), -1))
             if getattr(point, "spread", None) is not None:
                 loss = loss + self._variational(point, x, z, t)
             return loss * counted, counted

@@ -171,6 +171,11 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms)
     if not costs:
         return counts
+    if hasattr(system.process, "questions"):
+        with torch.no_grad(), _Shadow():
+            net = system.network.open(_context(system))
+            each = [(_spent(net, query).total, times) for query, times in system.process.questions(_blank(system))]
+        return replace(counts, multiply_adds=round(sum(c for c, _ in each)), multiply_adds_per_sample=round(sum(c * n for c, n in each)))
     with torch.no_grad(), _Shadow():
         query = _question(system)
         net = system.network.open(_context(system))
@@ -251,6 +256,8 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
             if not causal and seen < length:
                 asks.append(Ask(places.stop - places.start, seen))
         return asks
+    if hasattr(process, "questions"):  # several stages, each asked in its own way
+        return [Ask(length, stage=query.stage, times=times) for query, times in process.questions(blank)]
     if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
         return [Ask(1, seen, f"b{b}") for b in range(process.maps) for seen in range(length)]
     if hasattr(process, "order"):  # turn by turn, or block by block with the inner questions and then the record

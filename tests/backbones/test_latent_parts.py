@@ -10,21 +10,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from omniform.backbones.attention import Attention, CompressedAttention, CrossAttention
-from omniform.backbones.blocks import PreNorm
+from omniform.backbones.attention import Attention, CompressedAttention, CrossAttention, ToldAttention, Windowed
+from omniform.backbones.blocks import Chain, PreNorm
+from omniform.backbones.embed import Embed
+from omniform.backbones.lines import Lines
 from omniform.backbones.mlp import Mlp
 from omniform.backbones.norms import AdaLN, LowRankAdaLN, Modulated, SharedAdaLN
-from omniform.backbones.positions import SinCosPositions, SpanRotary, rotate
+from omniform.backbones.positions import Rotary, SinCosPositions, SpanRotary, rotate
+from omniform.backbones.source import TextSource
 from omniform.backbones.stack import Stack
 from omniform.core.errors import BadArgument, PatternUnsupported
 from omniform.core.net import Context, Encoded
 from omniform.core.spec import Spec
 from omniform.core.tokens import Axis, Space
+from omniform.processes.masked import asked
 
 _SPEC = importlib.util.spec_from_file_location("parts_beside", Path(__file__).with_name("test_parts.py"))
 _BESIDE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_BESIDE)
-env, x, stirred, B, D = _BESIDE.env, _BESIDE.x, _BESIDE.stirred, _BESIDE.B, _BESIDE.D
+env, x, stirred, B, D, GRID = _BESIDE.env, _BESIDE.x, _BESIDE.stirred, _BESIDE.B, _BESIDE.D, _BESIDE.GRID
 H = 4
 EVEN = Space(axes=(Axis("y", 4), Axis("x", 6)), channels=2)
 
@@ -219,3 +223,97 @@ def test_normed_skips():
     middle = stack.blocks[1](first, env())
     norm, join = stack.skips[0]
     assert torch.allclose(stack(x(), env()), stack.blocks[2](join(norm(torch.cat([middle, first], -1))), env()))
+
+
+# ---- time and space, lines, gates, sources ---------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_chain_and_a_map_behind():
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": H})})
+    chain = stirred(Chain(D, (block, block)))
+    assert torch.equal(chain(x(), env()), chain.blocks[1](chain.blocks[0](x(), env()), env()))
+    with pytest.raises(BadArgument, match="a block or more"):
+        Chain(D, ())
+    behind = stirred(Windowed(D, EVEN, (64, 1), H, behind=True))
+    plain = Windowed(D, EVEN, (4, 1), H).double()
+    plain.load_state_dict({n: w for n, w in behind.state_dict().items() if not n.startswith("behind")})
+    y = x(B, 24, D)
+    assert torch.allclose(behind(y, env(EVEN)), behind.behind(plain(y, env(EVEN))))
+    moved = y.clone()
+    moved[:, 0] += 1  # the place (0, 0) is heard in its column only
+    heard = (behind(moved, env(EVEN)) - behind(y, env(EVEN))).abs().amax((0, 2)).unflatten(0, (4, 6)) > 1e-9
+    assert heard[:, 0].all() and not heard[:, 1:].any()
+
+
+@torch.no_grad()
+def test_what_is_known_beside_the_content():
+    part = Embed(D, GRID, hidden=False, beside=True)
+    content = torch.randn(B, 12, 2)
+    known = torch.arange(12).expand(B, -1) % 3 == 0
+    query = asked(replace(GRID.blank(B), vec=content), known, torch.zeros(B))
+    weight, bias = part.enter.weight, part.enter.bias
+    for place in range(12):
+        shown = float(place % 3 == 0)
+        want = content[:, place] @ weight[:, :2].T + shown * (content[:, place] @ weight[:, 2:4].T + weight[:, 4]) + bias
+        assert torch.allclose(part(query)[:, place], want, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_gate_that_is_shut_is_self_attention():
+    said = Encoded(x(B, 5, 6), x(B, D), torch.zeros(B, 5, 1), torch.tensor([[0] * 5, [0, 0, 0, -1, -1]]))
+    part = stirred(ToldAttention(D, H, 6))
+    part.gate.zero_()
+    plain = Attention(D, H, biases="", qk_norm="layer_wide", qk_eps=1e-5).double()
+    norms = [w for n in part.norms[:2] for w in (n.weight, n.bias)]
+    plain.load_state_dict(dict(zip(plain.state_dict(), [part.qkv.weight, part.out.weight, *norms], strict=True)))
+    told = env(context=Context(B, cross=said))
+    assert torch.allclose(part(x(), told), plain(x(), env()))
+    part.gate.fill_(0.7)
+    y = x()
+    heads = lambda z: z.unflatten(-1, (H, -1)).transpose(1, 2)  # noqa: E731
+    q = heads(part.norms[0](part.qkv(y)[..., :D]))
+    read = said.tokens / (said.tokens.square().mean(-1, keepdim=True) + 1e-5).sqrt() * part.norm_told.weight
+    key, value = (part.told(read)[..., i * D : (i + 1) * D] for i in (0, 1))
+    score = (q @ heads(part.norms[2](key)).mT / math.sqrt(D // H)).masked_fill((said.doc < 0)[:, None, None], -torch.inf).softmax(-1)
+    more = part.out((math.tanh(0.7) * score @ heads(value)).transpose(1, 2).flatten(2))
+    assert torch.allclose(part(y, told), plain(y, env()) + more)
+
+
+@torch.no_grad()
+def test_ends_of_lines_are_marked_and_dropped():
+    clip = Space(axes=(Axis("t", 2), Axis("y", 2), Axis("x", 3)), channels=1)
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": H})})
+    inner = Spec(Stack, {"depth": 1, "final": None, "rotary": Spec(Rotary, {"head_width": 4}), "block": block})
+    part = stirred(Lines(D, clip, inner))
+    order = part.order.tolist()
+    assert order == [0, 1, 2, 12, 3, 4, 5, 12, 13, 6, 7, 8, 12, 9, 10, 11, 12, 13] and part.marks.shape == (2, D)
+    line = Space(axes=(Axis("place", 18),), channels=1)
+    y = x(B, 12, D)
+    marked = torch.cat([y, part.marks.expand(B, -1, -1)], 1)[:, order]
+    assert torch.allclose(part(y, env(clip)), part.inner(marked, env(line))[:, [i for i, o in enumerate(order) if o < 12]])
+    bare, flat = stirred(Lines(D, clip, inner, ends=False)), Space(axes=(Axis("place", 12),), channels=1)
+    assert bare.marks is None and torch.allclose(bare(y, env(clip)), bare.inner(y, env(flat)))
+    with pytest.raises(PatternUnsupported, match="a whole grid at once"):
+        part(y, env(clip, pattern="causal"))
+
+
+@torch.no_grad()
+def test_a_source_reads_its_condition_and_nothing_else():
+    part = stirred(TextSource(4, GRID, context=16, length=3, depth=1, halvings=1, heads=2, hidden=8))
+    said = Encoded(x(B, 3, 16), x(B, D), torch.zeros(B, 3, 1), torch.tensor([[0, 0, 0], [0, -1, -1]]))
+    told = env(context=Context(B, cross=said))
+    y = part(x(B, 12, 4), told)
+    assert y.shape == (B, 12, 4) and torch.equal(y, part(x(B, 12, 4, seed=1), told))
+    other = replace(said, tokens=said.tokens + (said.doc < 0)[..., None])
+    assert torch.allclose(y, part(x(B, 12, 4), env(context=Context(B, cross=other)))), "padding is not heard"
+    alone = Encoded(said.tokens[1:, :1], said.pooled[1:], said.coord[1:, :1], said.doc[1:, :1])
+    h = alone.tokens
+    for block in part.blocks[:1]:
+        h = block(h, env(rows=1))
+    h = part.halve[0](part.blocks[1](h, env(rows=1)))
+    assert torch.allclose(y[1], part.out(torch.cat([h[0, 0], h.new_zeros(16)])).reshape(12, 4))
+    with pytest.raises(BadArgument, match="a condition of 3 tokens"):
+        part(x(B, 12, 4), env())
+    with pytest.raises(BadArgument, match="cannot be halved"):
+        TextSource(4, GRID, context=12, length=3)

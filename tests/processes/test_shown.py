@@ -96,3 +96,19 @@ def test_what_is_given_stays_clean_on_the_way(told):
     for query in net.asked:
         assert torch.equal(query.tokens.vec[given], wanted.vec[given]) and torch.equal(query.known, given)
         assert not told or (bool((query.time[given] == 1).all()) and bool((query.time[~given] < 1).all()))
+
+
+def test_a_direction_is_a_cosine_a_token():
+    """Half the weight, times the channels, times 1 - cos: beside half the squared error, what two means are to each other."""
+
+    class Ones(Listener):
+        def __call__(self, query, *, remember=False):
+            super().__call__(query)
+            return Answer(Point(torch.ones_like(query.tokens.vec)))
+
+    tokens = content(6)
+    plain, more = (flow(direction=w).loss(Ones(), tokens, rng=Rng.seeded(3)).parts["main"] for w in (0.0, 2.0))
+    noise = Rng.seeded(3).split("noise").normal(tokens.vec.shape)
+    v = tokens.vec - noise
+    cos = v.sum(-1) / v.norm(dim=-1) / 2**0.5
+    assert float(more - plain) == pytest.approx(float((2.0 * (1 - cos)).sum()), rel=1e-4)

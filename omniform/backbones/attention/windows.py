@@ -52,15 +52,19 @@ class Windowed(Block):
     """Attention among the places of a window (Swin, arXiv:2103.14030, section 3.2). Equals Attention when the window is the whole grid.
 
     window: places along each axis. shifted: windows start half a window further; the grid is rolled, and what the roll brought together stays apart.
+    behind: a linear map more (VDT's temporal attention, whose window is a place in all frames; arXiv:2305.13311 and code).
     """
 
-    def __init__(self, width: int, space: Space, window: tuple[int, ...], heads: int, shifted: bool = False, biases: str = "qkvo"):
+    def __init__(
+        self, width: int, space: Space, window: tuple[int, ...], heads: int, shifted: bool = False, biases: str = "qkvo", behind: bool = False
+    ):
         super().__init__()
         self.space = space
         extent, window = _tiles(space, tuple(window))
         shift = tuple(w // 2 if shifted and w < e else 0 for w, e in zip(window, extent, strict=True))
         order, part = tiled(space, window, shift)
         self.attention = Attention(width, heads, biases=biases)
+        self.behind = nn.Linear(width, width) if behind else None
         self.register_buffer("order", order.flatten(), persistent=False)
         self.register_buffer("back", order.flatten().argsort(), persistent=False)
         self.register_buffer("mask", (part[:, :, None] == part[:, None, :])[:, None] if any(shift) else None, persistent=False)
@@ -76,7 +80,8 @@ class Windowed(Block):
             turned = turned._replace(cos=turn(turned.cos), sin=turn(turned.sin))
         mask = None if self.mask is None else self.mask.repeat(rows, 1, 1, 1)
         inside = replace(env, rotation=turned, mask=mask, pattern="full" if mask is None else "any")
-        return self.attention(cut(x), inside).reshape(x.shape)[:, self.back]
+        y = self.attention(cut(x), inside).reshape(x.shape)[:, self.back]
+        return y if self.behind is None else self.behind(y)
 
 
 class ProxyAttention(Block):

@@ -12,12 +12,13 @@ from ...core.errors import BadArgument
 from ...core.net import Block, Env
 from ..streams import Streams
 
-Activation = Literal["gelu", "gelu_tanh", "silu", "relu2", "swiglu", "geglu"]
+Activation = Literal["gelu", "gelu_tanh", "silu", "relu", "relu2", "swiglu", "geglu"]
 _GATED = {"swiglu": F.silu, "geglu": F.gelu}
 _PLAIN = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
+    "relu": F.relu,
     "relu2": lambda x: F.relu(x).square(),
 }
 
