@@ -38,7 +38,15 @@ RECIPE = DIT.but(
     name="lightningdit",
     title="LightningDiT",
     family="flow",
-    source=(VA_VAE.source[0], *DIT.source),
+    source=(
+        Source(
+            "2501.01423",
+            "Reconstruction vs. Generation: Taming Optimization Dilemma in Latent Diffusion Models",
+            code="hustvl/LightningDiT",
+            at="section 4, table 1",
+        ),
+        *DIT.source,
+    ),
     sizes={
         "XL/1": {},
         "B/1": {
