@@ -1,6 +1,6 @@
 """What attention costs in PT-DiT as a share of full attention, at the four sizes of the paper, counted over the recipe.
 
-The cost of a block is A D^2 + B D at width D; B, found from two widths, is what the products of attention cost. Those with the one token of the class are
+The cost of a block is A D^2 + B D at width D; B, found from two widths, is what the products of attention cost. Those with the caption's tokens are
 taken off.
 """
 
@@ -10,6 +10,7 @@ from omniform import recipes
 from omniform.system.facts import counted
 
 SHARES = {256: (2, 0.343), 512: (4, 0.097), 1024: (8, 0.047), 2048: (16, 0.023)}  # pixels: window, section 3.3
+TEXT = 120  # tokens of the caption
 CLAIM = Claim(
     row="qihoo-t2x-pt-dit",
     says="the products of attention cost 34.3, 9.7, 4.7 and 2.3 percent of full attention's at 256, 512, 1024 and 2048 pixels, "
@@ -33,7 +34,7 @@ def measure(seed: int) -> Numbers:
     found: Numbers = {}
     for side, (window, printed) in SHARES.items():
         tokens, places = (side // 16) ** 2, window**2
-        mine = products("qihoo-t2x-pt-dit", {"shape": (3, side, side), "network.backbone.block.mixer.window": (window, window)}) - 2 * tokens
+        mine = products("qihoo-t2x-pt-dit", {"shape": (3, side, side), "network.backbone.block.mixer.window": (window, window)}) - 2 * TEXT * tokens
         full = products("dit", {"shape": (3, side, side)})
         found |= {f"share_{side}": mine / full, f"equation_{side}": 1 / places**2 + 1 / places + 2 * places / tokens, f"printed_{side}": printed}
     return found

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..core.errors import BadArgument
 from ..core.query import Query
@@ -92,6 +93,29 @@ class Embed(nn.Module):
         if self.kinds is not None:
             x = x + self.kinds(tokens.kind)
         return x if self.norm is None else self.norm(x)
+
+
+class Bare(nn.Module):
+    """A query's continuous content as it is, in the first channels of the stream, zeros behind: for a backbone that makes its own tokens of it."""
+
+    def __init__(self, width: int, space: Space):
+        super().__init__()
+        if not space.channels or space.channels > width:
+            raise BadArgument(f"a stream of {width} holds content of 1 to {width} channels as it is, not of {space.channels}; give a greater width, or use Embed")
+        self.width = width
+
+    def places(self, coord: Tensor) -> list[Tensor]:
+        """Nothing is said about places."""
+        return []
+
+    def forward(
+        self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
+    ) -> Tensor:
+        """(B, L, D)."""
+        assert query.tokens.vec is not None
+        if start is not None or add is not None:
+            raise BadArgument('Bare adds nothing to the content; place conditions "modulate" or "cross"')
+        return F.pad(query.tokens.vec, (0, self.width - query.tokens.vec.shape[-1]))
 
 
 class EmbedByKind(nn.Module):

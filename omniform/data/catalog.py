@@ -48,6 +48,7 @@ ENTRIES = {
         Entry("moving-digits", "video", (8, 1, 32, 32), 0, (10_000, 1_000), "MIT",
               "two MNIST digits that bounce in a square",
               "moving:moving_digits"),
+        Entry("letters", "three_d", (256, 3), 36, (23_040, 4_608), DEJAVU, "points of the ink of the glyphs, with a little depth", "clouds:letters"),
         Entry("stdlib", "text", (256,), 0, (), "PSF License",
               "source of the running Python's standard library, without tests", "text:stdlib"),
         Entry("smiles", "text", (64,), 0, (87_756, 4_619), "BSD-3-Clause (data from PubChem)",

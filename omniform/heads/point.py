@@ -62,6 +62,17 @@ class PointHead(Head):
         return Point(y[..., : self.channels], y[..., self.channels :]) if self.learned_variance else Point(y)
 
 
+class BareHead(Head):
+    """The first C channels of the stream as they are: for a backbone that ends in content itself."""
+
+    def __init__(self, width: int, space: Space):
+        super().__init__()
+        self.channels = space.channels
+
+    def forward(self, h: Tensor) -> Point:
+        return Point(h[..., : self.channels])
+
+
 class EnergyHead(Head):
     """One number a token, read as an energy (EBT, arXiv:2507.02092, section 3)."""
 

@@ -44,6 +44,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "heads": lambda x: min(x, HEADS),
     "group": lambda x: (2,) * len(x),
     "window": lambda x: (2,) * len(x),
+    "voxels": lambda x: min(x, 8),
     "latent_width": lambda x: min(x, WIDTH),
     "kv_heads": lambda x: None if x is None else min(x, 2),
     "head_width": lambda x: None if x is None else WIDTH // HEADS,
@@ -74,7 +75,10 @@ def shrunk(name: str) -> Any:
     """The recipe made smaller, for a few classes."""
     recipe = published(name)
     shape = recipe.shape
-    shape = (min(shape[0], 16),) if len(shape) == 1 else (*(min(n, 3) for n in shape[:-2]), 16, 16)
+    if len(shape) == 2:  # points and their coordinates
+        shape = (min(shape[0], 16), shape[1])
+    else:
+        shape = (min(shape[0], 16),) if len(shape) == 1 else (*(min(n, 3) for n in shape[:-2]), 16, 16)
     recipe = recipe.but({"shape": shape})
     changes: dict[str, Any] = {}
     for part in ("codec", "network", "process"):

@@ -16,7 +16,10 @@ RECIPE = DIT.but(
     {"network.backbone.block.mixer": Spec(LinearAttention, {"heads": 4})},
     name="lit",
     title="LiT",
-    source=(Source("2501.12976", "LiT: Delving into a Simple Linear Diffusion Transformer", at="section 3, guidelines 1 to 5"), *DIT.source),
+    source=(
+        Source("2501.12976", "LiT: Delving into a Simplified Linear Diffusion Transformer for Image Generation", at="section 3, guidelines 1 to 5"),
+        *DIT.source,
+    ),
     sizes={
         "XL/2": {},
         "XL/2-512": {"shape": (3, 512, 512)},

@@ -1,0 +1,1 @@
+"""Recipes: shapes in space."""
