@@ -15,7 +15,7 @@ from ...core.spec import Spec
 from ...processes.flow import Flow
 from ...processes.paths import Linear
 from ...processes.solvers import Euler
-from ...system.recipe import Fact
+from ...system.recipe import Fact, Source
 from ..codec.kl import RECIPE as KL
 from ..codec.va_vae import RECIPE as VA_VAE
 from .dit import RECIPE as DIT
