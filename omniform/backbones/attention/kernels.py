@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BF16_MATMUL_KEYS = 1024
-"""On a CPU without AMX, bf16 attention by two products trains 3.4 to 4.9 times as fast as with the fused kernel at 49 and 88 keys and 1.3 to 1.7 times at 256 to
-1,024; forward alone they are alike, but with one query 3 times as fast (measured on a Zen 4 core, torch 2.13; benchmarks/attention.py prints it anew)."""
+"""On a CPU without AMX, bf16 attention by two products trains 3.4 to 4.9 times as fast as with the fused kernel at 49 and 88 keys, and 1.3 to 1.7 times as
+fast at 256 to 1,024; forward alone they are alike, but with one query it is 3 times as fast (measured on a Zen 4 core, torch 2.13; benchmarks/attention.py
+prints it anew)."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool, scale: float | None = None, plain: bool = False) -> Tensor:

@@ -104,15 +104,18 @@ RECIPE = Recipe(
         "network.backbone.decoder": SMALL,
         "network.backbone.buffer": 4,
         "process.steps": 16,
-        "guidance.scale": 2.0,
+        "guidance.scale": 3.0,
         "training": {"batch": 64, "lr": 2e-3, "steps": 3000},
         "network.head": Spec(
             DenoisedHead,
             {
-                "hidden": 128,
+                "hidden": 192,
                 "depth": 3,
                 "draws": 2,
-                "inner": Spec(Flow, {"path": Spec(LinearPath), "predict": "velocity", "per": "token", "solver": Spec(Euler), "steps": 20}),
+                "inner": Spec(
+                    Flow,
+                    {"path": Spec(LinearPath), "predict": "velocity", "times": "logit_normal", "per": "token", "solver": Spec(Euler), "steps": 20},
+                ),
             },
         ),
     },
