@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,6 +70,24 @@ class Recorded:
         return Recorded(self.net.fork(rows), self.tokens.rows(rows), self.turn[rows])
 
 
+class Unrecorded:
+    """Training without a clean record: each block sees the noisy ones before it, as they are, and itself."""
+
+    def __init__(self, net: Net, turn: Tensor):
+        self.net, self.turn = net, turn
+
+    def __call__(self, query: Query, *, remember: bool = False) -> Answer:
+        if remember:
+            raise OrderError("a process inside blocks may not remember: its past is the record of the blocks; use Masked, Flow or Energy inside")
+        return self.net(replace(query, turn=2 * self.turn + 1, lane=torch.zeros_like(query.turn[:1]).expand(query.turn.shape), pattern="any"))
+
+    def forget(self, turn: Tensor) -> None:
+        """Nothing is remembered in training."""
+
+    def fork(self, rows: Tensor) -> Unrecorded:
+        return Unrecorded(self.net.fork(rows), self.turn[rows])
+
+
 class Placed:
     """Generation: the inner process asks as if alone; its places are put at the turn and in the lane of their block."""
 
@@ -96,12 +114,17 @@ class Blocks(Process[Paving]):
     Next-frame diffusion: Along("frame") with Flow. Block diffusion language models (arXiv:2503.09573): BlocksOf(4) with Masked. AR energy models:
     BlocksOf(1) with Energy.
     The price is one more question a block, to remember it clean.
+    record "clean": in training every block is there twice, clean for later ones and as the inner process asks about it. "noisy": once, so that later blocks see
+    what the inner process asks about (a time a block: diffusion forcing, arXiv:2407.01392; some of them shown clean: FAR, arXiv:2503.19325, section 3.2).
     """
 
     memory = "kv"
 
-    def __init__(self, space: Space, order: Spec, inner: Spec, codec: Any = None):
+    def __init__(self, space: Space, order: Spec, inner: Spec, codec: Any = None, record: Literal["clean", "noisy"] = "clean"):
         super().__init__()
+        if record not in ("clean", "noisy"):
+            raise BadArgument(f"the record of a block is 'clean' or 'noisy', not {record!r}")
+        self.record = record
         self.order: Order = order.build(space=space)
         self.inner: Process[Any] = inner.build(space=space, codec=codec)
         if self.inner.memory != "nothing":
@@ -114,6 +137,9 @@ class Blocks(Process[Paving]):
         return Recorded(net, tokens, self.order.turns(tokens.coord, rng=rng.split("order")))
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses | tuple[Losses, ...]:
+        if self.record == "noisy":
+            seen = Unrecorded(net, self.order.turns(tokens.coord, rng=rng.split("order")))
+            return self.inner.loss(seen, tokens, rng=rng.split("inner"))
         return self.inner.loss(self._recorded(net, tokens, rng), tokens, rng=rng.split("inner"))
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:

@@ -138,13 +138,16 @@ class Betas(Path):
     """DDPM's discrete noise levels (arXiv:2006.11239): level i of n at time t = 1 - (i + 1) / n, and no noise at t = 1; a and b are interpolated in a^2
     between levels.
 
-    kind "linear": beta from low to high (scaled to 1000 levels); "cosine": squared cosine with betas at most 0.999 (arXiv:2102.09672).
+    kind "linear": beta from low to high (scaled to 1000 levels); "scaled": its square root so (latent diffusion's code,
+    arXiv:2112.10752); "cosine": squared cosine with betas at most 0.999 (arXiv:2102.09672).
     """
 
-    def __init__(self, levels: int = 1000, kind: Literal["linear", "cosine"] = "linear", low: float = 1e-4, high: float = 0.02):
+    def __init__(self, levels: int = 1000, kind: Literal["linear", "scaled", "cosine"] = "linear", low: float = 1e-4, high: float = 0.02):
         self.levels = levels
         if kind == "linear":
             beta = torch.linspace(low, high, levels, dtype=torch.float64, device="cpu")
+        elif kind == "scaled":
+            beta = torch.linspace(low**0.5, high**0.5, levels, dtype=torch.float64, device="cpu") ** 2
         else:
             f = lambda s: torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2  # noqa: E731
             step = torch.arange(levels, dtype=torch.float64, device="cpu")

@@ -11,8 +11,8 @@ from ..core.errors import BadArgument
 from ..core.rng import Rng
 from ..core.tokens import Space
 
-_FOURTH, _KEPT = 4, 0.2
-"""VDT's code: every fourth frame is shown for interpolation; of random frames a fifth."""
+_FOURTH, _KEPT, _FEW = 4, 0.2, 0.1
+"""VDT's code: every fourth frame is shown for interpolation; of random frames a fifth. FAR (arXiv:2503.19325) and its code: a tenth."""
 
 Draw = Callable[[Tensor, Tensor], Tensor]
 KINDS: dict[str, Draw] = {
@@ -23,6 +23,7 @@ KINDS: dict[str, Draw] = {
     "every_fourth": lambda one, each: (_number(each) % _FOURTH == 0).expand_as(each),
     "one": lambda one, each: _number(each) == (one * each.shape[1]).long(),
     "some": lambda one, each: each < _KEPT,
+    "few": lambda one, each: each < _FEW,
     "around": lambda one, each: _around(one, each),
 }
 """one (B, 1) and each (B, n) uniform in [0, 1) -> (B, n) bool: which of n frames are shown."""

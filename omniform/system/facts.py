@@ -258,6 +258,8 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
         return asks
     if hasattr(process, "questions"):  # several stages, each asked in its own way
         return [Ask(length, stage=query.stage, times=times) for query, times in process.questions(blank)]
+    if hasattr(process, "stride"):  # all frames at every question
+        return [Ask(length, times=process.takes(int(process.along.turns(blank.coord, rng=Rng.seeded(0, 1)).max()) + 1))]
     if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
         return [Ask(1, seen, f"b{b}") for b in range(process.maps) for seen in range(length)]
     if hasattr(process, "order"):  # turn by turn, or block by block with the inner questions and then the record

@@ -150,3 +150,27 @@ def test_what_remembers_cannot_stand_inside():
     for net in (Recorded(None, tokens(), torch.zeros(3, L)), Placed(None, 0, 1)):
         with pytest.raises(OrderError):
             net(question, remember=True)
+
+
+def test_a_noisy_record_is_one_question_of_the_film():
+    """Training without a second copy asks about each place once, in lane 0, later blocks later; "clean" asks about each twice."""
+    from omniform import recipes
+    from omniform.core.errors import BadArgument
+    from omniform.system.build import assemble
+
+    small = {"network.width": 16, "network.backbone.depth": 1, "network.backbone.rotary.head_width": 4, "shape": (3, 1, 16, 16)}
+    seen = {}
+    for record in ("noisy", "clean"):
+        system = assemble(recipes.get("far").sized("tiny").but({**small, "process.record": record}))
+        net = system.network.open(system.conditioning.context({}, 2))
+
+        def ear(query, *, remember=False, record=record, net=net):
+            seen[record] = query
+            return net(query)
+
+        system.process.loss(ear, system.codec.space.blank(2), rng=Rng.seeded(0))
+    length = system.codec.space.length
+    assert (seen["noisy"].tokens.length, seen["clean"].tokens.length) == (length, 2 * length)
+    assert not seen["noisy"].lane.any() and seen["noisy"].turn[0].tolist() == sorted(seen["noisy"].turn[0].tolist())
+    with pytest.raises(BadArgument, match="'clean' or 'noisy'"):
+        assemble(recipes.get("far").sized("tiny").but({"process.record": "dirty"}))
