@@ -231,7 +231,7 @@ class Demo:
         content = Report(
             title="Six families, one engine" if pictures else "Three families of text, one engine",
             data_name=self.dataset.name,
-            data_sentence=self.dataset.origin,
+            data_sentence=_sentence(self.dataset.origin),
             budget_sentence=(
                 "Each system trained here had the same width and depth of transformer, the same data and "
                 + (f"{seconds:.0f} seconds of the same machine." if seconds else "no time yet.")
@@ -255,6 +255,11 @@ class Demo:
             real_conditions=names_of(self.dataset, real.condition["label"]) if "label" in real.condition and pictures else (),
         )
         return write_report(self.out / "index.html", content)
+
+
+def _sentence(words: str) -> str:
+    """With a capital and a full stop, as it stands among others."""
+    return words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
 
 
 def _by_class(dataset: Dataset, num: int) -> list[int]:
