@@ -154,6 +154,10 @@ class Autoencoder(LearnedCodec):
         """(B, L, channels): for each token what all coarser scales say together, at its place (a Pyramid's)."""
         return self.bottleneck.context(tokens)
 
+    def alone(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): what the tokens of each scale say by themselves (a Pyramid's)."""
+        return self.bottleneck.alone(tokens)
+
     def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """One scale further, at the cost of one: (latent with it, context of the next scale)."""
         return self.bottleneck.grown(latent, ids, scale)

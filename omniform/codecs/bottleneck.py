@@ -46,6 +46,10 @@ class Bottleneck(nn.Module, ABC):
         """(B, L, channels): for each token what all coarser ones say together, at its place."""
         raise CodecError(f"{type(self).__name__} has one scale, so there is nothing coarser to tell; use Pyramid")
 
+    def alone(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): what the tokens of each scale say by themselves, at their places."""
+        raise CodecError(f"{type(self).__name__} has one scale, whose tokens say all there is; use Pyramid")
+
     def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """One scale further: latent and ids (B, n, 1) to the latent with them and the context of the next scale."""
         raise CodecError(f"{type(self).__name__} has one scale, so nothing can grow; use Pyramid")

@@ -140,6 +140,11 @@ class Pyramid(Bottleneck):
                 told.append(following)
         return torch.cat(told, 1)
 
+    def alone(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): what the tokens of each scale add to the latent, by area at their own size, on the scale of `context`."""
+        said = (self.said(ids.squeeze(-1), k) for k, ids in enumerate(self._by_scale(tokens.ids)))
+        return torch.cat([rows_of(self.shrunk(h, k)) for k, h in enumerate(said)], 1) / self.spread
+
     def grown(self, latent: Tensor | None, ids: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """One scale further: latent (None at first) and ids (B, n, 1) to the latent with them and the next context.
 

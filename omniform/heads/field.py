@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.distribution import Content, Distribution, Head, Sampling, Says
-from ..core.errors import ShapeError
+from ..core.errors import Intractable, ShapeError
 from ..core.net import Context, Encoded, Env
 from ..core.process import Process, generate
 from ..core.query import Answer, Query
@@ -34,13 +34,13 @@ class _Inner:
         """Nothing is remembered here."""
 
     def fork(self, rows: Tensor) -> Any:
-        return _Inner(self.field.mapped(lambda x: x[rows]))
+        return _Inner(type(self.field)([h[rows] for h in self.field.hidden], [w[rows] for w in self.field.weights], self.field.head))
 
 
 class Field(Distribution):
     """What an inner flow generates given h (B, L, D): the tokens of a scale are drawn together, so that they may depend on one another.
 
-    L is one whole scale or all of them. nll is the flow's loss: a surrogate. Confidence is not spoken of (zero everywhere).
+    L is one whole scale or all of them. nll is the flow's loss: a surrogate.
     """
 
     exact = False
@@ -72,7 +72,10 @@ class Field(Distribution):
         return Content(vec=generate(inner, _Inner(self), blank, rng=rng).vec)
 
     def confidence(self, content: Says) -> Tensor:
-        return torch.zeros(self.hidden[0].shape[:2], device=self.hidden[0].device)
+        raise Intractable("a field is drawn without saying how sure it is; let the masked process choose 'random' places")
+
+    def rows(self, which: slice) -> Self:
+        return type(self)([h[which] for h in self.hidden], [w[which] for w in self.weights], self.head)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)([change(h) for h in self.hidden], self.weights, self.head)

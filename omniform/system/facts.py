@@ -23,6 +23,7 @@ from ..processes.grids import grid
 from ..processes.masked import SCHEDULES
 from ..processes.paths import Prediction
 from .build import assemble
+from .network import Branch
 from .recipe import Fact, Recipe
 from .system import CodecSystem, System
 
@@ -180,7 +181,7 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
         query = _question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
-        towers = sum(not hasattr(tower, "player") for tower in system.network.towers.values())
+        towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch) for tower in system.network.towers.values())
         sample = _priced(system, query, whole, asks)
         question = towers * whole.total + _inside(system) * _denoising(system)[1]
     return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sample))
@@ -262,6 +263,9 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
         return [Ask(length, times=process.takes(int(process.along.turns(blank.coord, rng=Rng.seeded(0, 1)).max()) + 1))]
     if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
         return [Ask(1, seen, f"b{b}") for b in range(process.maps) for seen in range(length)]
+    if hasattr(process, "rounds"):  # turn by turn, nothing remembered, some turns asked about more than once
+        sizes = torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist()
+        return [Ask(size, times=len(process.rounds(turn, size))) for turn, size in enumerate(sizes)]
     if hasattr(process, "order"):  # turn by turn, or block by block with the inner questions and then the record
         asks, seen = [], 0
         for size in torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist():
@@ -315,7 +319,7 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
     process: Any = system.process
     context = _context(system)
     net = system.network.open(context)
-    if process.memory == "nothing":
+    if process.memory == "nothing" and not hasattr(process, "rounds"):
         total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
     else:
         bare = system.network.open(replace(context, prefix=None, joint=None))
@@ -328,7 +332,10 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
         total += process.maps * whole.total * _sloped(net, query)
     head, drawn = _denoising(system)
     inner = getattr(head, "inner", None)
-    return total if inner is None else total + drawn * _evaluations(inner) * _inside(system)
+    if inner is None:
+        return total
+    times = process.steps if hasattr(process, "starts") else _evaluations(inner)  # pieces of one flow are walked by the process itself
+    return total + drawn * times * _inside(system)
 
 
 def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,51 @@ class Tower(nn.Module):
         self.head = head.build(width=width, space=space)
         if getattr(self.head, "tied", False):
             self.head.tie(tuple(self.embed.tables))
+
+
+class Branch(nn.Module):
+    """A tower that begins as another does: embedding and first blocks are the other's; its last blocks and the head are its own (HMAR, arXiv:2506.04421).
+
+    As many of the other's last blocks are left out as there are own ones. Where a place is hidden its content stays and a vector is added: what is known
+    besides is in the content. of: the stage that it branches from.
+    """
+
+    def __init__(self, width: int, space: Space, backbone: Spec, head: Spec, of: str = "main"):
+        super().__init__()
+        self.of = of
+        self.mask = nn.Parameter(torch.randn(width) * 0.02)
+        self.own = backbone.build(width=width, space=space)
+        self.head = head.build(width=width, space=space)
+        self._trunk: tuple[Tower, ...] = ()
+
+    def follow(self, towers: nn.ModuleDict) -> None:
+        """Where the beginning lives: the other tower owns it, this one looks it up."""
+        if self.of not in towers or isinstance(towers[self.of], Branch):
+            raise BadArgument(f"a branch begins as a tower of the network does, and there is no {self.of!r}; {nearest(self.of, towers)}")
+        self._trunk = (towers[self.of],)
+
+    @property
+    def embed(self) -> _Beside:
+        """The other's, with a vector where places are hidden."""
+        return _Beside(self._trunk[0].embed, self.mask)
+
+    def backbone(self, x: Tensor, env: Env) -> Tensor:
+        """The other's first blocks, then its own."""
+        blocks = self._trunk[0].backbone.blocks
+        for block in blocks[: max(len(blocks) - len(self.own.blocks), 0)]:
+            x = block(x, env)
+        return self.own(x, env)
+
+
+class _Beside:
+    """A branch's embedding."""
+
+    def __init__(self, embed: Any, mask: Tensor):
+        self.embed, self.mask, self.places = embed, mask, embed.places
+
+    def __call__(self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None) -> Tensor:
+        x = self.embed(replace(query, known=torch.ones_like(query.known)), None, add, places)
+        return x + self.mask.to(x.dtype) * ~query.known[..., None]
 
 
 class Network(nn.Module):
@@ -56,6 +101,9 @@ class Network(nn.Module):
         self.towers = nn.ModuleDict({n: Tower(width, space, embed, backbone, head) for n in names})
         for name, tower in (towers or {}).items():
             self.towers[name] = tower.build(width=width, space=space)
+        for tower in self.towers.values():
+            if isinstance(tower, Branch):
+                tower.follow(self.towers)
         self.time = time.build(width=width) if time else None
         for path, module in self.towers.named_modules():
             if hasattr(module, "name") and hasattr(module, "plain"):
