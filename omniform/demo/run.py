@@ -174,7 +174,7 @@ class Demo:
             ema=0.99,
             checkpoint_every=100,
             validate_every=0,
-            batch=BATCH if isinstance(system, System) else 64,
+            batch=BATCH[self.dataset.modality] if isinstance(system, System) else 64,
             precision="bf16" if isinstance(system, System) else "fp32",
             **settings,
         )
