@@ -43,7 +43,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "depth": lambda x: min(x, 2),
     "heads": lambda x: min(x, HEADS),
     "group": lambda x: (2,) * len(x),
-    "window": lambda x: (2,) * len(x),
+    "window": lambda x: tuple(min(n, 2) for n in x),
     "voxels": lambda x: min(x, 8),
     "latent_width": lambda x: min(x, WIDTH),
     "kv_heads": lambda x: None if x is None else min(x, 2),

@@ -23,11 +23,11 @@ def whole_grid(part: nn.Module, env: Env, space: Space) -> None:
 
 
 def _tiles(space: Space, window: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Extent and window along each axis; a window is at most the extent and divides it."""
+    """Extent and window along each axis; a window is at most the extent and divides it, and 0 is all of the axis."""
     extent = tuple(a.size for a in space.axes)
     if len(window) != len(extent):
         raise BadArgument(f"a window has a size for each of {len(extent)} axes, not {window}")
-    window = tuple(min(w, e) for w, e in zip(window, extent, strict=True))
+    window = tuple(min(w or e, e) for w, e in zip(window, extent, strict=True))
     if any(e % w for w, e in zip(window, extent, strict=True)):
         raise BadArgument(f"a grid of {extent} does not divide into windows of {window}; choose another window or shape")
     return extent, window
@@ -51,7 +51,7 @@ def tiled(space: Space, window: tuple[int, ...], shift: tuple[int, ...]) -> tupl
 class Windowed(Block):
     """Attention among the places of a window (Swin, arXiv:2103.14030, section 3.2). Equals Attention when the window is the whole grid.
 
-    window: places along each axis. shifted: windows start half a window further; the grid is rolled, and what the roll brought together stays apart.
+    window: places along each axis, 0 for all. shifted: windows start half a window further; the grid is rolled, and what the roll brought together stays apart.
     behind: a linear map more (VDT's temporal attention, whose window is a place in all frames; arXiv:2305.13311 and code).
     """
 

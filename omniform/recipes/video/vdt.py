@@ -19,8 +19,8 @@ from ...processes.solvers import Ancestral, Euler
 from ...system.recipe import Fact, Source
 from ..image.dit import RECIPE as DIT
 
-TIME = Spec(PreNorm, {"mixer": Spec(Windowed, {"heads": 16, "window": (64, 1, 1), "behind": True})})
-PLACE = Spec(PreNorm, {"mixer": Spec(Windowed, {"heads": 16, "window": (1, 64, 64)}), "mlp": Spec(Mlp), "modulate": "zero"})
+TIME = Spec(PreNorm, {"mixer": Spec(Windowed, {"heads": 16, "window": (0, 1, 1), "behind": True})})
+PLACE = Spec(PreNorm, {"mixer": Spec(Windowed, {"heads": 16, "window": (1, 0, 0)}), "mlp": Spec(Mlp), "modulate": "zero"})
 SHOWN = Spec(Shown, {"kinds": ("nothing", "past", "future", "every_fourth", "one", "some")})
 PLACES = Spec(SinCosPositions, {"axes": (1, 2)}), Spec(SinCosPositions, {"axes": (0,)})
 HEADS = "network.backbone.block.blocks.0.mixer.heads", "network.backbone.block.blocks.1.mixer.heads"
