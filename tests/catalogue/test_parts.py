@@ -1,0 +1,77 @@
+"""No part is used by nobody: every public class of the rooms of parts is named by a recipe, by another part or by an experiment, or a planned row awaits it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import omniform
+from omniform.catalogue import rows
+
+HOUSE = Path(omniform.__file__).parent
+ROOMS = ("codecs", "backbones", "heads", "conditions", "processes")
+BESIDE = (HOUSE.parent / "experiments", HOUSE.parent / "examples")
+AWAITED = {
+    "AxialPositions": "axial-transformer",  # a learned vector an axis, summed
+    "BPE": "omni-dna",  # pieces of DNA
+    "Coarse": "magnet",  # codebook after codebook
+    "Delay": "songgen",  # codebooks one step apart
+    "PatchCritic": "va-vae-lightningdit",  # its autoencoder learns against one
+    "Perceptual": "va-vae-lightningdit",  # and by features
+    "RVQ": "magnet",  # the codebooks
+    "Together": "paraformer",  # a transcript in one question
+}
+"""Class that nothing uses yet -> the row whose recipe will; once that row is built, it does or the class goes."""
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def parts() -> dict[str, Path]:
+    """Public classes by name, with their files; orders stand in core and are parts as well."""
+    files = [path for room in ROOMS for path in (HOUSE / room).rglob("*.py")] + [HOUSE / "core" / "order.py"]
+    return {node.name: path for path in files for node in tree(path).body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
+
+
+def named(node: ast.AST) -> set[str]:
+    """Identifiers inside, also those of annotations; imports name nobody."""
+    found = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            found.add(inner.id)
+        elif isinstance(inner, ast.Attribute):
+            found.add(inner.attr)
+    return found
+
+
+def users() -> set[str]:
+    """Classes that something names, a class's own body apart."""
+    found: set[str] = set()
+    files = [path for path in HOUSE.rglob("*.py") if path.name != "__init__.py"] + [path for place in BESIDE for path in place.rglob("*.py")]
+    for path in files:
+        renamed = {}
+        for node in tree(path).body:
+            if isinstance(node, ast.ImportFrom):
+                renamed |= {alias.asname: alias.name for alias in node.names if alias.asname}
+                continue
+            names = named(node) - ({node.name} if isinstance(node, ast.ClassDef) else set())
+            found |= names | {renamed[name] for name in names if name in renamed}
+    return found
+
+
+def test_no_part_is_used_by_nobody():
+    used = users()
+    awaited = {name for name, row in AWAITED.items() if {"recipe", "part"} & set(rows()[row].planned)}
+    idle = sorted(name for name in parts() if name not in used and name not in awaited)
+    assert not idle, f"nobody uses {', '.join(idle)}: put it into a recipe or an experiment, or delete it"
+
+
+def test_what_is_awaited_is_there():
+    assert set(AWAITED) <= set(parts()) and set(AWAITED.values()) <= set(rows())
+
+
+def test_a_class_that_only_names_itself_is_seen():
+    class_alone = ast.parse("class Lonely:\n    def copy(self):\n        return Lonely()\n").body[0]
+    assert "Lonely" in named(class_alone)  # and is taken away by users()
+    assert {"Attention", "Flow", "Raster"} <= set(parts()) & users()
