@@ -16,8 +16,8 @@ AWAITED = {
     "BPE": "omni-dna",  # pieces of DNA
     "Coarse": "magnet",  # codebook after codebook
     "Delay": "songgen",  # codebooks one step apart
-    "PatchCritic": "va-vae-lightningdit",  # its autoencoder learns against one
-    "Perceptual": "va-vae-lightningdit",  # and by features
+    "PatchCritic": "video-ldm-align-your-latents",  # its autoencoder learns against one
+    "Perceptual": "video-ldm-align-your-latents",  # and by features
     "RVQ": "magnet",  # the codebooks
     "Together": "paraformer",  # a transcript in one question
 }
