@@ -2,6 +2,9 @@
 
 Both networks are the same transformer (24 blocks of 768) asked eight times; counted are the recipes at their published sizes, under one term of
 guidance each, the tokenizers left out. At 512 pixels the paper's 64 codes stand beside MaskGIT's 1,024 and its twelve questions.
+
+What is not decided here is quality. Tiny tokenizers of 120 steps of 32 glyphs (three seeds, 4 and 16 codes in a row beside a grid of 16) lost 0.277, 0.277 and
+0.104 in mean square: a transformer has not learned anything by then, and what it takes is beyond an experiment's minutes.
 """
 
 from __future__ import annotations

@@ -402,3 +402,14 @@ def test_an_embedding_says_what_is_known_and_a_mask_where_it_is_not():
     assert bits.tables[0].num_embeddings == 17
     with pytest.raises(BadArgument, match="needs codes or channels"):
         Embed(D, Space(axes=space.axes))
+
+
+def test_rotary_axes_by_name_leave_the_others_alone():
+    space = Space(axes=(Axis("scale", 2), Axis("y", 3), Axis("x", 4)), channels=1)
+    named, by_hand = Rotary(8, space, axes=("y", "x")), Rotary(8, space, share=(0, 2, 2))
+    coord = torch.randint(0, 2, (1, 5, 3)).float()
+    moved = coord + torch.tensor([1.0, 0.0, 0.0])
+    for one, other, still in zip(named(coord)[:2], by_hand(coord)[:2], named(moved)[:2], strict=True):
+        assert torch.equal(one, other) and torch.equal(one, still)
+    with pytest.raises(Exception, match="no axis"):
+        Rotary(8, space, axes=("z",))
