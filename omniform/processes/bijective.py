@@ -44,20 +44,21 @@ class Bijective(Process[Inverting]):
 
     Map b takes x to z = (x - shift) exp(-log_scale), shift and scale being answered from what lies before in its order; the last z is standard normal.
     noise: standard deviation of Gaussian noise on the data in training (section 3.3); denoise: one step of Tweedie's formula after generation (section 3.4).
-    temperature scales the base's noise. Guidance acts in every map.
+    temperature scales the base's noise. Guidance acts in every map that is told something. deep: the map next to the noise is asked of the tower "deep", which
+    may have more layers than the others (STARFlow, arXiv:2506.06276, section 3.2).
     `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.
     """
 
     memory = "kv"
     likelihood = "exact"
 
-    def __init__(self, space: Space, maps: int = 4, noise: float = 0.05, denoise: bool = True, temperature: float = 1.0):
+    def __init__(self, space: Space, maps: int = 4, noise: float = 0.05, denoise: bool = True, temperature: float = 1.0, deep: bool = False):
         super().__init__()
         if maps < 1:
             raise BadArgument(f"a normalizing flow has at least one map, not {maps}")
         if not space.channels:
             raise BadArgument("a normalizing flow needs continuous tokens; use a codec such as Patches or a KL autoencoder")
-        self.maps, self.noise, self.denoise, self.temperature = maps, noise, denoise, temperature
+        self.maps, self.noise, self.denoise, self.temperature, self.deep = maps, noise, denoise, temperature, deep
         self.sampling = Sampling()
         self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
         self._feed = Shift(space)
@@ -71,9 +72,12 @@ class Bijective(Process[Inverting]):
             known = known & torch.cat([known.new_zeros(len(doc), 1), doc[:, 1:] == doc[:, :-1]], 1)[:, places]
             fed, pattern = fed.where(known, Content(vec=torch.zeros_like(fed.vec))), "any"  # type: ignore[arg-type]
         here = turn[:, places]
-        return Query(
-            tokens=fed, known=known, turn=here, lane=torch.zeros_like(here[:1]).expand(tokens.batch, -1), progress=progress, stage=f"b{number}", pattern=pattern
-        )
+        lane = torch.zeros_like(here[:1]).expand(tokens.batch, -1)
+        return Query(tokens=fed, known=known, turn=here, lane=lane, progress=progress, stage=self.stage(number), pattern=pattern)
+
+    def stage(self, number: int) -> str:
+        """The tower of a map."""
+        return "deep" if self.deep and number + 1 == self.maps else f"b{number}"
 
     @staticmethod
     def laid(tokens: Tokens, number: int) -> Tokens:

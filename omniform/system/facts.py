@@ -184,6 +184,8 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
         towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch) for tower in system.network.towers.values())
         sample = _priced(system, query, whole, asks)
         question = towers * whole.total + _inside(system) * _denoising(system)[1]
+        if getattr(system.process, "deep", False):  # one tower that is not like the others
+            question += _spent(net, replace(query, stage="deep")).total - whole.total
     return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sample))
 
 
@@ -262,7 +264,7 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
     if hasattr(process, "stride"):  # all frames at every question
         return [Ask(length, times=process.takes(int(process.along.turns(blank.coord, rng=Rng.seeded(0, 1)).max()) + 1))]
     if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
-        return [Ask(1, seen, f"b{b}") for b in range(process.maps) for seen in range(length)]
+        return [Ask(1, seen, process.stage(b)) for b in range(process.maps) for seen in range(length)]
     if hasattr(process, "rounds"):  # turn by turn, nothing remembered, some turns asked about more than once
         sizes = torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist()
         return [Ask(size, times=len(process.rounds(turn, size))) for turn, size in enumerate(sizes)]
@@ -323,19 +325,29 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
         total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
     else:
         bare = system.network.open(replace(context, prefix=None, joint=None))
-        one, two = (_spent(bare, replace(query.at(slice(0, n)), pattern="full")) for n in (1, 2))
-        each, between = two.linear - one.linear, one.between
-        total = sum(a.times * (one.linear + each * (a.new - 1) + between * a.new * (a.new + a.seen)) for a in asks)
+        total, priced = 0.0, {query.stage: _ladder(bare, query)}
+        for a in asks:
+            kind = a.stage if a.stage == "deep" else query.stage
+            one, each, between = priced[kind] if kind in priced else priced.setdefault(kind, _ladder(bare, replace(query, stage=kind)))
+            total += a.times * (one + each * (a.new - 1) + between * a.new * (a.new + a.seen))
         if context.prefix is not None or context.joint is not None:
-            total += len({a.stage for a in asks}) * (whole.total - _spent(bare, query).total)  # the prefix goes through once
+            told = system.network.told or tuple({a.stage for a in asks})
+            here = replace(query, stage=told[0])
+            total += len(told) * (_spent(net, here).total - _spent(bare, here).total)  # the prefix goes through once
     if hasattr(process, "maps") and process.denoise and process.noise:
-        total += process.maps * whole.total * _sloped(net, query)
+        total += process.maps * whole.total * _sloped(net, query)  # of equal towers: nobody denoises so behind a deep one
     head, drawn = _denoising(system)
     inner = getattr(head, "inner", None)
     if inner is None:
         return total
     times = process.steps if hasattr(process, "starts") else _evaluations(inner)  # pieces of one flow are walked by the process itself
     return total + drawn * times * _inside(system)
+
+
+def _ladder(net: Net, query: Query) -> tuple[float, float, float]:
+    """What a single token costs, each further one, and each pair of tokens."""
+    one, two = (_spent(net, replace(query.at(slice(0, n)), pattern="full")) for n in (1, 2))
+    return one.linear, two.linear - one.linear, one.between
 
 
 def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> float:

@@ -80,7 +80,7 @@ class Network(nn.Module):
 
     stages: 0 for one tower, "main"; else as many towers "b0", "b1"... of the same shape. towers: more of them, by stage (a critic). init: how linear maps
     start that do not start at zero: "xavier" (ViT, DiT),
-    "normal" with std 0.02 (GPT-2), or "torch".
+    "normal" with std 0.02 (GPT-2), or "torch". told: the stages that are told the conditions (None: all); the others know nothing of them.
     """
 
     def __init__(
@@ -94,9 +94,10 @@ class Network(nn.Module):
         stages: int = 0,
         init: Literal["xavier", "normal", "torch"] = "xavier",
         towers: Mapping[str, Spec] | None = None,
+        told: tuple[str, ...] | None = None,
     ):
         super().__init__()
-        self.width, self.space = width, space
+        self.width, self.space, self.told = width, space, told
         names = [f"b{i}" for i in range(stages)] or ["main"]
         self.towers = nn.ModuleDict({n: Tower(width, space, embed, backbone, head) for n in names})
         for name, tower in (towers or {}).items():
@@ -237,7 +238,9 @@ class Session:
 
     def _ask(self, query: Query, record: Record | None, remember: bool) -> Answer:
         tower = self.network.towers[query.stage]
-        prefix = self.context.prefix or self.context.joint
+        told = self.network.told
+        context = self.context if told is None or query.stage in told else Context(self.context.batch)
+        prefix = context.prefix or context.joint
         if prefix is not None and record is not None and not record.prefixed:
             if not bool((query.turn == PRELUDE).all()):
                 self._recite(tower, prefix, query, record)
@@ -245,7 +248,7 @@ class Session:
                 record.prefixed = True
         if record is not None and record.prefixed and record.used:
             prefix = None
-        x = tower.embed(query, self.context.start, self.context.add, self._places(query, tower))
+        x = tower.embed(query, context.start, context.add, self._places(query, tower))
         tokens = query.tokens
         coord, kind, turn, lane, doc, known, front = tokens.coord, tokens.kind, query.turn, query.lane, tokens.doc, query.known, 0
         if prefix is not None:
@@ -265,10 +268,10 @@ class Session:
             lane=lane,
             doc=doc,
             known=known,
-            modulation=self.network.modulation(time, self.context),
+            modulation=self.network.modulation(time, context),
             time=time,
             clock=self.network.time,
-            context=self.context,
+            context=context,
             record=record,
             remember=remember,
             progress=query.progress,

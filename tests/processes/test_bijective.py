@@ -20,7 +20,7 @@ from omniform.core.process import generate
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.core.tokens import Axis, Space
-from omniform.heads.affine import AffineHead
+from omniform.heads.affine import Affine, AffineHead
 from omniform.processes.bijective import Bijective
 from omniform.system.network import Network
 
@@ -180,3 +180,54 @@ def test_refusals():
         Bijective(SPACE, maps=0)
     with pytest.raises(BadArgument, match="continuous tokens"):
         Bijective(Space(axes=SPACE.axes, vocab=(4,)))
+
+
+def test_guidance_by_a_product_of_gaussians():
+    """Of the guided density on a grid; without guidance, and where both say the same, it is the first; the ratio of variances counts as 1 at the most."""
+    first, second = Affine(torch.tensor([[[0.7]]]), torch.tensor([[[-0.4]]]), True), Affine(torch.tensor([[[-0.3]]]), torch.tensor([[[0.2]]]), True)
+    x = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
+    log = lambda d: torch.distributions.Normal(d.shift.double(), d.log_scale.double().exp()).log_prob(x).flatten()  # noqa: E731
+    weights = [torch.tensor([3.0]), torch.tensor([-2.0])]
+    density = (3 * log(first) - 2 * log(second)).softmax(0)
+    mean = (density * x).sum()
+    mixed = Affine.mix([first, second], weights)
+    assert torch.allclose(mixed.shift.double().flatten(), mean, atol=1e-4)
+    assert torch.allclose(mixed.log_scale.double().exp().flatten() ** 2, (density * (x - mean) ** 2).sum(), atol=1e-4)
+    for other, w in ((second, [torch.ones(1), torch.zeros(1)]), (first, weights)):
+        same = Affine.mix([first, other], w)
+        assert torch.allclose(same.shift, first.shift) and torch.allclose(same.log_scale, first.log_scale)
+    wide = Affine.mix([second, first], weights)  # the second is the surer: its precision would win
+    assert torch.isfinite(wide.shift).all() and torch.allclose(wide.log_scale, second.log_scale) and wide.product
+
+
+@torch.no_grad()
+def test_a_scale_by_softplus_is_one_at_the_start():
+    head = AffineHead(4, SPACE, bound=4.0, softplus=True)
+    said = head(torch.randn(2, 3, 4))
+    assert torch.allclose(said.log_scale, torch.zeros(2, 3, C), atol=1e-6) and not said.shift.any()
+    torch.nn.init.normal_(head.out.weight, std=50.0)
+    said = head(torch.randn(2, 3, 4))
+    assert float(said.shift.abs().max()) <= 4 and float(said.log_scale.exp().max()) <= 4.6
+
+
+@torch.no_grad()
+def test_a_class_that_one_map_is_told_is_unheard_by_the_others():
+    from omniform import recipes
+    from omniform.system.build import assemble
+
+    system = assemble(recipes.get("starflow").sized("tiny").but({"shape": (1, 16, 16)})).eval()
+    for p in system.parameters():
+        if not p.any():
+            p.normal_(std=0.3)
+    heard = {}
+    for label in (2, 5):
+        context = system.conditioning.context({"label": torch.tensor([label])}, 1)
+        net = system.network.open(context)
+
+        def ear(query, *, remember=False, net=net, label=label):
+            answer = net(query)
+            heard[query.stage, label] = answer.distribution.shift
+            return answer
+
+        system.process.forward_map(ear, system.codec.space.blank(1))
+    assert torch.equal(heard["b0", 2], heard["b0", 5]) and not torch.allclose(heard["deep", 2], heard["deep", 5])
