@@ -179,3 +179,17 @@ class Chain(Block):
         for block in self.blocks:
             x = block(x, env)
         return x
+
+
+class Parallel(Block):
+    """x + mixer(norm(x)) + mlp(norm'(x)): both read the same stream (GPT-J; GPT-NeoX with a norm each, arXiv:2204.06745, section 2.1)."""
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec, norm: Literal["layer", "rms"] = "layer", eps: float = 1e-5, dropout: float = 0.0):
+        super().__init__()
+        self.mixer, self.mlp = mixer.build(width=width), mlp.build(width=width)
+        self.norm_mixer, self.norm_mlp = make_norm(norm, width, eps=eps), make_norm(norm, width, eps=eps)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        drop = self.dropout if self.training else 0.0
+        return x + _dropped(self.mixer(self.norm_mixer(x), env), drop) + _dropped(self.mlp(self.norm_mlp(x), env), drop)

@@ -79,7 +79,8 @@ class Rotary(nn.Module):
     """Rotary positions in any number of axes (arXiv:2104.09864; in two axes arXiv:2403.13298): coord (B, L, A) -> one question's rotations.
 
     The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly,
-    over all axes or those that `axes` names.
+    over all axes or those that `axes` names. mute: a hidden place has no rotation and no score: its query and key are zero (LlamaGen's code for the class
+    that a sequence starts from).
     """
 
     def __init__(
@@ -90,19 +91,23 @@ class Rotary(nn.Module):
         interleaved: bool = False,
         share: tuple[int, ...] | None = None,
         axes: tuple[str, ...] | None = None,
+        mute: bool = False,
     ):
         super().__init__()
         turned = [space.axis(name) for name in axes] if axes else list(range(len(space.axes)))
         each, more = divmod(head_width // 2, len(turned))
         share = share or tuple(each + (turned.index(i) < more) if i in turned else 0 for i in range(len(space.axes)))
-        self.interleaved = interleaved
+        self.interleaved, self.mute = interleaved, mute
         frequency = torch.cat([base ** (-torch.arange(n, dtype=torch.float64) / max(n, 1)) for n in share])
         self.register_buffer("frequency", frequency.float(), persistent=False)
         self.register_buffer("axis", torch.cat([torch.full((n,), i) for i, n in enumerate(share)]), persistent=False)
 
-    def forward(self, coord: Tensor) -> Rotation:
+    def forward(self, coord: Tensor, known: Tensor | None = None) -> Rotation:
         angle = one_row(coord)[..., self.axis] * self.frequency
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        if self.mute and known is not None:
+            said = one_row(known)[:, None, :, None].to(cos.dtype)
+            cos, sin = cos * said, sin * said
         if self.interleaved:
             return Rotation(cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2), True)
         return Rotation(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), False)
@@ -133,6 +138,25 @@ class SpanRotary(nn.Module):
         sign = torch.tensor([-1.0, 1.0], device=angle.device).repeat(angle.shape[-1] // 2)
         by_head = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731
         return Rotation(by_head(angle.cos()), by_head(angle.sin() * sign), True)
+
+
+class Buckets(nn.Module):
+    """A learned number a head and distance of a key behind its query, added to the score: T5's buckets (arXiv:1910.10683, section 2.1; the causal kind).
+
+    Half of the buckets are one distance each, the others grow by a constant factor up to `reach`, from where on all share the last. For sequences along one
+    axis. coord (B, L, A) of queries and keys -> (B or 1, H, Lq, Lk).
+    """
+
+    def __init__(self, heads: int, buckets: int = 32, reach: int = 128):
+        super().__init__()
+        self.reach = reach
+        self.table = nn.Parameter(torch.randn(heads, buckets) * 0.02)
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        far = (one_row(q)[:, :, None, 0] - one_row(k)[:, None, :, 0]).clamp(min=0)
+        exact = self.table.shape[1] // 2
+        grown = exact + (torch.log(far.clamp(min=1) / exact) / math.log(self.reach / exact) * exact).long().clamp(0, exact - 1)
+        return self.table[:, torch.where(far < exact, far.long(), grown)].transpose(0, 1)
 
 
 class Rotation(NamedTuple):

@@ -26,7 +26,7 @@ class Stack(Block):
     joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152), "normed" before that (EzAudio). shared: one adaLN map for all blocks, which modulate "single";
     "beside": they are handed the modulation as well (norms.LowRankAdaLN).
     told: how wide the modulation is, if not as the stream. constant: a learned vector modulates where neither time nor a condition does (MDLM's, EBT's code).
-    taps: "block.3" is the stream after the fourth block.
+    relative: Spec of a bias of scores by distance, for all blocks (positions.Buckets). taps: "block.3" is the stream after the fourth block.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Stack(Block):
         constant: bool = False,
         late: Spec | None = None,
         last: Spec | None = None,
+        relative: Spec | None = None,
     ):
         super().__init__()
         kinds = (block,) if isinstance(block, Spec) else block
@@ -53,6 +54,8 @@ class Stack(Block):
         if rotary is not None and space is None:
             raise BadArgument("rotary positions need the space that coordinates come from")
         self.rotary = rotary.build(space=space, width=width) if rotary else None
+        self.muted = getattr(self.rotary, "mute", False)
+        self.relative = relative.build() if relative else None
         self.shared = AdaLN(width, 6) if shared else None
         self.beside = shared == "beside"
         join = lambda: nn.Sequential(nn.LayerNorm(2 * width, eps=eps), nn.Linear(2 * width, width))  # noqa: E731
@@ -69,7 +72,8 @@ class Stack(Block):
             env = replace(env, modulation=self.constant.expand(x.shape[0], 1, -1))
         last = env.modulation
         if self.rotary is not None:
-            env.rotation = self.rotary(env.coord)
+            env.rotation = self.rotary(env.coord, env.known) if self.muted else self.rotary(env.coord)
+        env.relative = self.relative
         if self.shared is not None:
             assert env.modulation is not None
             every = self.shared.out(F.silu(env.modulation))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import BadArgument
-from ..core.net import Env
+from ..core.net import Block, Env
 
 
 class Streams(nn.Module):
@@ -23,6 +23,9 @@ class Streams(nn.Module):
             raise BadArgument("weights are apart for the prefix (streams) or for the kinds of tokens (kinds), not for both")
         self.each = nn.ModuleList(make() for _ in range(kinds or num))
         self.num, self.kinds = num, kinds
+        self.told = isinstance(self.each[0], Block)  # a block is told what blocks are told, any other module its input alone
+        if self.told and kinds > 1:
+            raise BadArgument("parts that stand in place of linear maps read all tokens; there are none for each kind")
 
     def through(self, x: Tensor, env: Env) -> Tensor:
         """Each token through its own. Not a forward: a module call more costs as much as a small operation, and this stands before every linear map."""
@@ -30,7 +33,9 @@ class Streams(nn.Module):
         if self.kinds > 1:
             return self._by_kind(x, env)
         if self.num == 1 or env.prefix == 0:
-            return each["0"](x)
+            return each["0"](x, env) if self.told else each["0"](x)
+        if self.told:
+            return torch.cat([each["1"](x[:, : env.prefix], env), each["0"](x[:, env.prefix :], env)], 1)
         return torch.cat([each["1"](x[:, : env.prefix]), each["0"](x[:, env.prefix :])], 1)
 
     def _by_kind(self, x: Tensor, env: Env) -> Tensor:
@@ -47,3 +52,14 @@ class Streams(nn.Module):
         assert made is not None
         made = made.unflatten(0, env.kind.shape)
         return made.transpose(1, 2) if heads else made
+
+
+class Beside(Block):
+    """Several parts in place of one linear map: of the same input, their outputs side by side."""
+
+    def __init__(self, maps: Iterable[nn.Module]):
+        super().__init__()
+        self.maps = nn.ModuleList(maps)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        return torch.cat([each(x, env) for each in self.maps], -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,12 @@ class Record:
         self.used += turn.shape[1]
         self.intact = self.intact and (doc.stride(0) == 0 or bool((doc >= 0).all()))
 
+    def rows(self, index: Tensor) -> Record:
+        """A copy of some rows."""
+        pick = lambda x: y if (y := one_row(x)).shape[0] == 1 else x[index]  # noqa: E731
+        blocks = {name: kept.rows(index) for name, kept in self.blocks.items()}
+        return Record(self.used, self.intact, self.prefixed, blocks, [tuple(pick(x) for x in chunk) for chunk in self.chunks], self.last)  # type: ignore[misc]
+
     def ledger(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Turn, lane, document of everything remembered, (B or 1, N) each; joined when somebody needs them."""
         if len(self.chunks) > 1:
@@ -169,6 +175,8 @@ class Env:
     time: Tensor | None = None  # (B, 1 or L, D) the time alone, without pooled conditions
     clock: Callable[[Tensor], Tensor] | None = None  # from noise levels (B, n) to such vectors (B, n, D)
     rotation: Tensor | None = None  # of a stack with rotary positions, for all its blocks
+    relative: Any = None  # of a stack with a relative bias: coordinates of queries and of keys -> (B or 1, H, Lq, Lk)
+    ids: Tensor | None = None  # (B, L, Q) what each place is fed; zeros at the prefix; None where nothing is discrete
     taps: dict[str, Tensor] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     dues: dict[str, Tensor] = field(default_factory=dict)
@@ -180,6 +188,9 @@ class Env:
 
 class Block(nn.Module, ABC):
     """Stream in, stream out. A backbone is a Block; so is a wrapped, cached, merged or routed one."""
+
+    uneven: ClassVar[bool] = False
+    """Whether a remembered place costs more or less by where it lies: hierarchies, spans."""
 
     @abstractmethod
     def forward(self, x: Tensor, env: Env) -> Tensor:

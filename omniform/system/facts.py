@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
-from ..backbones.mlp import Experts
+from ..backbones.mlp import Experts, RoutedLinear
 from ..backbones.streams import Streams
 from ..core.errors import BadArgument
 from ..core.net import Context, Net, parameters_of
@@ -166,8 +166,8 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     modules = [m for p in parts.values() for m in p.modules()]
     idle = sum(parameters_of({"experts": m.experts}) * (m.num - m.top) // m.num for m in modules if isinstance(m, Experts))
     idle += sum(parameters_of({"each": m.each}) * (m.kinds - 1) // m.kinds for m in modules if isinstance(m, Streams) and m.kinds)
-    terms = 1 if system.guidance is None else len(system.guidance.terms())
-    blank = space.blank(1)
+    idle += sum((m.groups - m.shared - m.top) * m.weight[0].numel() for m in modules if isinstance(m, RoutedLinear))
+    terms, blank = 1 if system.guidance is None else len(system.guidance.terms()), space.blank(1)
     asks = asks_of(system.process, blank)
     counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms)
     if not costs:
@@ -319,9 +319,10 @@ def _shown(masked: Any, length: int) -> list[int]:
 def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> float:
     """Multiply-adds of all of these questions, and of what a head does to draw."""
     process: Any = system.process
-    context = _context(system)
-    net = system.network.open(context)
-    if process.memory == "nothing" and not hasattr(process, "rounds"):
+    net = system.network.open(context := _context(system))
+    if process.memory == "kv" and any(getattr(part, "uneven", False) for part in system.network.modules()):
+        total = whole.total  # hierarchies, spans: place by place they work out what they do all at once
+    elif process.memory == "nothing" and not hasattr(process, "rounds"):
         total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
     else:
         bare = system.network.open(replace(context, prefix=None, joint=None))

@@ -224,9 +224,7 @@ class Session:
     def _checked(query: Query, last: int, ledger: Callable[[], tuple[Tensor, Tensor, Tensor] | None]) -> int:
         """The highest turn of what will be remembered, `last` being that of what is. Rows may be at different turns; each comes after its own past."""
         if _range(query.lane) != (0, 0):
-            raise LaneError(
-                "scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True"
-            )
+            raise LaneError("scratch lanes cannot be remembered: ask the finished tokens again in lane 0 with remember=True")
         low, high = _range(query.turn)
         if PRELUDE < last >= low and _not_after(query, ledger()):
             raise TurnError(
@@ -251,6 +249,7 @@ class Session:
         x = tower.embed(query, context.start, context.add, self._places(query, tower))
         tokens = query.tokens
         coord, kind, turn, lane, doc, known, front = tokens.coord, tokens.kind, query.turn, query.lane, tokens.doc, query.known, 0
+        ids = tokens.ids
         if prefix is not None:
             front = prefix.tokens.shape[1]
             x = torch.cat([prefix.tokens.to(x.dtype), x], 1)
@@ -259,6 +258,7 @@ class Session:
             kind, doc = torch.cat([torch.zeros_like(before), kind], 1), torch.cat([before, doc], 1)
             turn, lane = torch.cat([torch.full_like(before, PRELUDE), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
             known = torch.cat([torch.ones_like(before, dtype=torch.bool), known], 1)
+            ids = None if ids is None else torch.cat([ids.new_zeros(ids.shape[0], front, ids.shape[2]), ids], 1)
         pattern, mask = self._visibility(query, turn, lane, doc, record, prefix)
         time = self.network.timed(query, front)
         env = Env(
@@ -279,6 +279,7 @@ class Session:
             mask=mask,
             prefix=front,
             wanted=self.taps,
+            ids=ids,
         )
         h = tower.backbone(x, env)
         if record is not None and remember:
@@ -374,15 +375,7 @@ class Session:
     def fork(self, rows: Tensor) -> Net:
         other = Session(self.network, self.context.rows(rows), self.policy, self.taps)
         for stage, record in self.records.items():
-            pick = lambda x: y if (y := one_row(x)).shape[0] == 1 else x[rows]  # noqa: E731
-            other.records[stage] = Record(
-                record.used,
-                record.intact,
-                record.prefixed,
-                {k: v.rows(rows) for k, v in record.blocks.items()},
-                [tuple(pick(x) for x in chunk) for chunk in record.chunks],  # type: ignore[misc]
-                record.last,
-            )
+            other.records[stage] = record.rows(rows)
         for stage, past in self.recalled.items():
             pick = lambda x: None if x is None else x[rows]  # noqa: E731
             other.recalled[stage] = replace(

@@ -57,6 +57,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "steps": lambda x: min(x, 5),
     "buffer": lambda x: min(x, 2),
     "codes": lambda x: min(x, 32),
+    "temperature": lambda x: max(x, 0.2),  # what is drawn is drawn at random
     "scales": lambda x: (1, 2, 4),
     "dropout": lambda x: 0.0,
     "vocab": lambda x: min(x, 32) if isinstance(x, int) else x,
@@ -222,6 +223,8 @@ class Case:
         high = (1 << space.bits) if space.bits else min(space.vocab, default=0)
         high = high if space.stop is None else min(high, space.stop)  # nothing ends before its time
         ids = None if blank.ids is None else torch.randint(0, high, blank.ids.shape, generator=g)
+        if ids is not None and hasattr(self.system.codec, "word"):  # words end now and then
+            ids = torch.where(torch.rand(ids.shape, generator=g) < 0.3, self.system.codec.word, ids)
         return replace(blank, ids=ids, vec=None if blank.vec is None else torch.randn(blank.vec.shape, generator=g))
 
     def told(self, rows: int) -> dict[str, Any]:

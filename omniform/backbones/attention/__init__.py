@@ -1,9 +1,11 @@
 """Mixers that look at other tokens."""
 
 from .attention import Attention, CrossAttention
+from .combiner import Combiner
 from .compressed import CompressedAttention
 from .linear import LinearAttention
+from .pointwise import Pointwise
 from .told import ToldAttention
 from .windows import ProxyAttention, Windowed
 
-__all__ = ["Attention", "CompressedAttention", "CrossAttention", "LinearAttention", "ProxyAttention", "ToldAttention", "Windowed"]
+__all__ = ["Attention", "Combiner", "CompressedAttention", "CrossAttention", "LinearAttention", "Pointwise", "ProxyAttention", "ToldAttention", "Windowed"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ...core.errors import BadArgument
 from ...core.net import KV, Block, Env
+from ...core.spec import Spec
 from ..norms import QkNorm, normalised
 from ..positions import rotate
-from ..streams import Streams
+from ..streams import Beside, Streams
 from .kernels import attend
 from .subsets import subset
 
@@ -30,7 +33,9 @@ class Attention(Block):
     or "cosine" with a learned scale a head (VAR's code). biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its
     own (MM-DiT, arXiv:2403.03206, section 4). ends: the prefix is read and not answered, (B, prefix + L, D) -> (B, L, D).
     kinds: each kind of token has weights of its own (mixture of transformers, arXiv:2411.04996); all of them see one another all the same.
-    slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation).
+    slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation), and so does a relative bias.
+    linear: Spec of what makes queries, keys, values and the output, one each, in place of linear maps (TokenFormer, MoHD). blend: Spec of what each of the
+    three passes through after it, told the heads' channels (Primer's convolution along the sequence).
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Attention(Block):
         qk_eps: float = 1e-6,
         ends: bool = False,
         kinds: int = 0,
+        linear: Spec | None = None,
+        blend: Spec | None = None,
     ):
         super().__init__()
         self.heads, self.ends = heads, ends
@@ -54,9 +61,15 @@ class Attention(Block):
         self.shares = [heads, self.kv_heads, self.kv_heads]
         self.biases = biases
         fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
-        self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases), kinds)
+        inner = heads * self.head_width
+        if linear is None:
+            self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases), kinds)
+            self.out = Streams(1 if ends else streams, lambda: nn.Linear(inner, width, bias="o" in biases), kinds)
+        else:
+            self.qkv = Streams(streams, lambda: Beside(linear.build(width=width, out=size) for size in self.sizes))
+            self.out = Streams(1 if ends else streams, lambda: linear.build(width=inner, out=width))
+        self.blend = None if blend is None else blend.build(channels=sum(self.sizes))
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
-        self.out = Streams(1 if ends else streams, lambda: nn.Linear(heads * self.head_width, width, bias="o" in biases), kinds)
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
@@ -74,7 +87,8 @@ class Attention(Block):
         return y.view(*y.shape[:2], -1, self.head_width).transpose(1, 2).split_with_sizes(self.shares, 1)  # type: ignore[return-value]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        q, k, v = self._split(self.qkv.through(x, env))
+        y = self.qkv.through(x, env)
+        q, k, v = self._split(y if self.blend is None else self.blend(y, env))
         if self.norm is not None:
             q, k = self.norm(q, k, env)
         if env.rotation is not None:
@@ -90,11 +104,11 @@ class Attention(Block):
                 k, v = kept.before(k, v, used)  # an energy's slope: derivatives stop at what is remembered
             else:
                 raise BadArgument("what is remembered cannot be differentiated through; open the session with memory='nothing', or ask under torch.no_grad()")
-            if self.slopes is not None:
+            if self.slopes is not None or env.relative is not None:
                 k_coord = past.setdefault(self.name + ".coord", KV(0)).write(env.coord[:, None], env.coord[:, None], used)[0][:, 0]
         mask, causal = env.mask, env.pattern == "causal"
-        if self.slopes is not None:
-            mask, causal = self._distances(q_coord, k_coord, mask, causal), False
+        if self.slopes is not None or env.relative is not None:
+            mask, causal = self._distances(q_coord, k_coord, mask, causal, env.relative), False
         if self.keep is not None and self.training and env.record is None:
             k, v, mask = subset(k, v, mask, causal, self.keep)
             causal = False
@@ -103,10 +117,11 @@ class Attention(Block):
             y = y[:, :, env.prefix :]
         return self.out.through(y.transpose(1, 2).flatten(2), env)
 
-    def _distances(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """ALiBi's additive mask (B, H, Lq, Lk), with visibility in it."""
-        far = (q[:, :, None] - k[:, None]).abs().sum(-1)
-        bias = -self.slopes[:, None, None] * far[:, None]
+    def _distances(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, relative: Any) -> Tensor:
+        """ALiBi's or the stack's additive mask (B, H, Lq, Lk), with visibility in it."""
+        bias = 0.0 if relative is None else relative(q, k)
+        if self.slopes is not None:
+            bias = bias - self.slopes[:, None, None] * (q[:, :, None] - k[:, None]).abs().sum(-1)[:, None]
         if causal:
             mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - q.shape[1])
         return bias if mask is None else bias.masked_fill(~mask, -torch.inf)

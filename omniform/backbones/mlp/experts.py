@@ -37,7 +37,7 @@ class Experts(Block):
             weight = weight / weight.sum(-1, keepdim=True)
         y = torch.zeros_like(flat)
         for number, expert in enumerate(self.experts):
-            token, slot = self._sent(chosen, number)
+            token, slot = sent(chosen, number, self.num)
             out = expert(flat[token][None], env)[0]
             y = y.index_add(0, token, out * weight[token, slot, None].to(out.dtype))
         if self.balance and self.training:
@@ -48,9 +48,10 @@ class Experts(Block):
         y = y.reshape(x.shape)
         return sum((e(x, env) for e in self.shared), y)
 
-    def _sent(self, chosen: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Which tokens chose an expert, and as which of their choices. On the meta device nobody knows: an even share, so that costs can be counted."""
-        if not chosen.is_meta:
-            return (chosen == number).nonzero(as_tuple=True)  # type: ignore[return-value]
-        even = chosen.numel() * (number + 1) // self.num - chosen.numel() * number // self.num
-        return chosen.new_zeros(even), chosen.new_zeros(even)
+
+def sent(chosen: Tensor, number: int, num: int) -> tuple[Tensor, Tensor]:
+    """Which tokens chose one of num, and as which of their choices. On the meta device nobody knows: an even share, so that costs can be counted."""
+    if not chosen.is_meta:
+        return (chosen == number).nonzero(as_tuple=True)  # type: ignore[return-value]
+    even = chosen.numel() * (number + 1) // num - chosen.numel() * number // num
+    return chosen.new_zeros(even), chosen.new_zeros(even)

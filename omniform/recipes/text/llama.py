@@ -2,7 +2,8 @@
 
 Touvron et al. 2023, arXiv:2302.13971; changes to the block in section 2.2, sizes of table 2; hidden widths and pairs of the rotation as in the official code.
 SmolLM2 (arXiv:2502.02737) is the same with tied tables, fewer key-value heads and another base of rotation; its shapes are those of its published
-configurations.
+configurations. Llama 3 (arXiv:2407.21783, table 3) has more codes, fewer key-value heads and a longer rotation,
+Qwen2 (arXiv:2407.10671, section 2.2) biases on queries, keys and values besides.
 """
 
 from ...backbones.attention import Attention
@@ -33,6 +34,28 @@ SMOL = {
     "network.backbone.rotary.base": 1e5,
 }
 
+LLAMA3 = {
+    "codec.vocab": 128256,
+    "codec.start": 128000,
+    "codec.stop": 128001,
+    "shape": (8192,),
+    "network.backbone.eps": 1e-5,
+    "network.backbone.block.eps": 1e-5,
+    "network.backbone.rotary.base": 5e5,
+    "network.backbone.block.mixer.kv_heads": 8,
+}
+
+QWEN2 = {
+    "codec.vocab": 151936,
+    "codec.start": 151643,
+    "codec.stop": 151643,
+    "shape": (32768,),
+    "network.head.tied": True,
+    "network.backbone.rotary.interleaved": False,
+    "network.backbone.rotary.base": 1e6,
+    "network.backbone.block.mixer.biases": "qkv",
+}
+
 RECIPE = Recipe(
     name="llama",
     title="LLaMA",
@@ -40,6 +63,8 @@ RECIPE = Recipe(
     modality="text",
     source=(
         Source("2302.13971", "LLaMA: Open and Efficient Foundation Language Models", code="meta-llama/llama", at="section 2.2, table 2"),
+        Source("2407.21783", "The Llama 3 Herd of Models", code="meta-llama/llama3", at="table 3"),
+        Source("2407.10671", "Qwen2 Technical Report", code="QwenLM/Qwen2", at="section 2.2, table 1"),
         Source("2502.02737", "SmolLM2: When Smol Goes Big", code="huggingface/smollm", at="published configurations"),
     ),
     codec=Spec(Ids, {"vocab": 32000, "start": 1, "stop": 2}),
@@ -78,6 +103,41 @@ RECIPE = Recipe(
         "13B": {"network.width": 5120, "network.backbone.depth": 40, "network.backbone.block.mixer.heads": 40, "network.backbone.block.mlp.hidden": 13824},
         "30B": {"network.width": 6656, "network.backbone.depth": 60, "network.backbone.block.mixer.heads": 52, "network.backbone.block.mlp.hidden": 17920},
         "65B": {"network.width": 8192, "network.backbone.depth": 80, "network.backbone.block.mixer.heads": 64, "network.backbone.block.mlp.hidden": 22016},
+        "Llama-3-8B": {**LLAMA3, "network.backbone.block.mlp.hidden": 14336},
+        "Llama-3-70B": {
+            **LLAMA3,
+            "network.width": 8192,
+            "network.backbone.depth": 80,
+            "network.backbone.block.mixer.heads": 64,
+            "network.backbone.block.mlp.hidden": 28672,
+        },
+        "Qwen2-0.5B": {
+            **QWEN2,
+            "network.width": 896,
+            "network.backbone.depth": 24,
+            "network.backbone.rotary.head_width": 64,
+            "network.backbone.block.mixer.heads": 14,
+            "network.backbone.block.mixer.kv_heads": 2,
+            "network.backbone.block.mlp.hidden": 4864,
+        },
+        "Qwen2-1.5B": {
+            **QWEN2,
+            "network.width": 1536,
+            "network.backbone.depth": 28,
+            "network.backbone.block.mixer.heads": 12,
+            "network.backbone.block.mixer.kv_heads": 2,
+            "network.backbone.block.mlp.hidden": 8960,
+        },
+        "Qwen2-7B": {
+            **QWEN2,
+            "codec.vocab": 152064,
+            "network.head.tied": False,
+            "network.width": 3584,
+            "network.backbone.depth": 28,
+            "network.backbone.block.mixer.heads": 28,
+            "network.backbone.block.mixer.kv_heads": 4,
+            "network.backbone.block.mlp.hidden": 18944,
+        },
         "SmolLM2-135M": {
             **SMOL,
             "network.width": 576,
@@ -118,6 +178,11 @@ RECIPE = Recipe(
         Fact("parameters", "13B", 13_015_864_320, 0, "official checkpoint; table 2: 13.0 B"),
         Fact("parameters", "30B", 32_528_943_616, 0, "official checkpoint; table 2: 32.5 B"),
         Fact("parameters", "65B", 65_285_660_672, 0, "official checkpoint; table 2: 65.2 B"),
+        Fact("parameters", "Llama-3-8B", 8_030_261_248, 0, "official checkpoint"),
+        Fact("parameters", "Llama-3-70B", 70_553_706_496, 0, "official checkpoint"),
+        Fact("parameters", "Qwen2-0.5B", 494_032_768, 0, "official checkpoint; table 1: 0.49 B"),
+        Fact("parameters", "Qwen2-1.5B", 1_543_714_304, 0, "official checkpoint; table 1: 1.54 B"),
+        Fact("parameters", "Qwen2-7B", 7_615_616_512, 0, "official checkpoint; table 1: 7.62 B"),
         Fact("parameters", "SmolLM2-135M", 134_515_008, 0, "official checkpoint"),
         Fact("parameters", "SmolLM2-360M", 361_821_120, 0, "official checkpoint"),
         Fact("parameters", "SmolLM2-1.7B", 1_711_376_384, 0, "official checkpoint"),
