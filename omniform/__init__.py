@@ -16,14 +16,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 VERBS = ("build", "train", "load", "save", "score", "evaluate", "compare", "systems")
-__all__ = [*VERBS, "OmniformError", "data"]  # noqa: F822
+__all__ = [*VERBS, "OmniformError", "data", "interop"]  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:
     if name in VERBS:
         return getattr(importlib.import_module("omniform.verbs"), name)
-    if name == "data":
-        return importlib.import_module("omniform.data")
+    if name in ("data", "interop"):
+        return importlib.import_module(f"omniform.{name}")
     if name == "OmniformError":
         return importlib.import_module("omniform.core.errors").OmniformError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

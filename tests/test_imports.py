@@ -17,10 +17,11 @@ FILES = sorted(HOUSE.rglob("*.py"))
 SIBLINGS = ("codecs", "backbones", "heads", "conditions", "processes", "data")
 BELOW: dict[str, set[str]] = {"core": {"core"}, **{room: {"core", room} for room in SIBLINGS}}
 BELOW["system"] = {"core", "system", *SIBLINGS}
-for _room in ("accelerators", "compressors", "training", "evaluation", "interop", "serving"):
+for _room in ("accelerators", "compressors", "training", "evaluation", "serving"):
     BELOW[_room] = BELOW["system"] | {_room}
 BELOW["recipes"] = {*BELOW, "recipes"}
 BELOW["catalogue"] = {*BELOW, "catalogue"}
+BELOW["interop"] = BELOW["recipes"] | {"interop"}  # what a checkpoint is of is a recipe
 BELOW["verbs"] = {*BELOW, "verbs"}
 BELOW["demo"] = {*BELOW, "demo"}
 BELOW["cli"] = {*BELOW, "cli"}

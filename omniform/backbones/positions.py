@@ -80,7 +80,8 @@ class Rotary(nn.Module):
 
     The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly,
     over all axes or those that `axes` names. mute: a hidden place has no rotation and no score: its query and key are zero (LlamaGen's code for the class
-    that a sequence starts from).
+    that a sequence starts from). frequencies: of each pair, in place of powers of base (a context that was stretched); amplitude: of queries and keys
+    (YaRN, arXiv:2309.00071, equation 22).
     """
 
     def __init__(
@@ -92,13 +93,18 @@ class Rotary(nn.Module):
         share: tuple[int, ...] | None = None,
         axes: tuple[str, ...] | None = None,
         mute: bool = False,
+        frequencies: tuple[float, ...] | None = None,
+        amplitude: float = 1.0,
     ):
         super().__init__()
+        if frequencies is not None and len(frequencies) > head_width // 2:
+            raise BadArgument(f"a head of {head_width} has {head_width // 2} pairs and {len(frequencies)} frequencies were given; give one a pair")
         turned = [space.axis(name) for name in axes] if axes else list(range(len(space.axes)))
         each, more = divmod(head_width // 2, len(turned))
         share = share or tuple(each + (turned.index(i) < more) if i in turned else 0 for i in range(len(space.axes)))
-        self.interleaved, self.mute = interleaved, mute
-        frequency = torch.cat([base ** (-torch.arange(n, dtype=torch.float64) / max(n, 1)) for n in share])
+        self.interleaved, self.mute, self.amplitude = interleaved, mute, amplitude
+        powers = [base ** (-i / n) for n in share for i in range(n)]  # no arange: on the meta device it imports half of PyTorch
+        frequency = torch.tensor(powers if frequencies is None else frequencies, dtype=torch.float64)
         self.register_buffer("frequency", frequency.float(), persistent=False)
         self.register_buffer("axis", torch.cat([torch.full((n,), i) for i, n in enumerate(share)]), persistent=False)
 
@@ -108,6 +114,8 @@ class Rotary(nn.Module):
         if self.mute and known is not None:
             said = one_row(known)[:, None, :, None].to(cos.dtype)
             cos, sin = cos * said, sin * said
+        if self.amplitude != 1:
+            cos, sin = cos * self.amplitude, sin * self.amplitude
         if self.interleaved:
             return Rotation(cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2), True)
         return Rotation(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), False)

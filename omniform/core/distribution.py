@@ -34,12 +34,16 @@ class Says(Protocol):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. temperature 0 is the mode; the filters act on discrete content, in the order top-k, top-p, min-p."""
+    """How to draw. temperature 0 is the mode; the filters act on discrete content, in the order top-k, top-p, min-p.
+
+    repetition: above 1, codes that an autoregressive sample has said already are less likely (CTRL, arXiv:1909.05858, section 4.1); 1 is none.
+    """
 
     temperature: float = 1.0
     top_k: int = 0  # 0: all
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
@@ -50,6 +54,9 @@ class Sampling:
             raise BadArgument(f"top_p is the share of probability that is kept, from 0 (the likeliest alone) to 1, not {self.top_p}")
         if not 0 <= self.min_p <= 1:
             raise BadArgument(f"min_p is the least share of the likeliest one's probability, from 0 to 1, not {self.min_p}")
+
+        if not 0 < self.repetition < math.inf:
+            raise BadArgument(f"a repetition penalty is above 0, 1 for none, not {self.repetition}")
 
     def filtered(self, logits: Tensor) -> Tensor:
         """(..., V) logits after temperature and filters (temperature above 0)."""
@@ -102,6 +109,10 @@ class Distribution(ABC):
     def at(self, places: slice) -> Self:
         """The distribution of some of the asked places."""
         return self.mapped(lambda x: x[:, places])
+
+    def discouraged(self, said: Tensor, where: Tensor, by: float) -> Self:
+        """The same with the codes that were said less likely: ids (B, L, Q), of the places where (B, L) is true. BadArgument where content is not codes."""
+        raise BadArgument(f"a repetition penalty is for codes, and {type(self).__name__} has none; leave it out")
 
     def rows(self, which: slice) -> Self:
         """The distribution in some rows."""

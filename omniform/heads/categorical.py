@@ -34,6 +34,13 @@ class Categorical(Distribution):
         logits = how.filtered(self.logits)
         return Content(ids=(logits + rng.gumbel(logits.shape).to(logits.device)).argmax(-1))
 
+    def discouraged(self, said: Tensor, where: Tensor, by: float) -> Self:
+        num = self.logits.shape[-1]
+        ids = torch.where(where[..., None], said, num).transpose(1, 2)  # (B, Q, L), with a row to spare for what was not said
+        seen = torch.zeros((*ids.shape[:2], num + 1), dtype=torch.bool, device=ids.device).scatter_(-1, ids, True)[:, None, :, :num]
+        logits = self.logits.float()
+        return type(self)(torch.where(seen, torch.where(logits > 0, logits / by, logits * by), logits))
+
     def confidence(self, content: Says) -> Tensor:
         assert content.ids is not None
         return self.logits.float().log_softmax(-1).gather(-1, content.ids.unsqueeze(-1)).squeeze(-1).sum(-1)

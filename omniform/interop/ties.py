@@ -123,13 +123,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Reading:
-    """What somebody's configuration becomes here: a recipe by name, its changes by path, and the table of weights.
-
-    text: the tokenizer's JSON, special tokens and chat template, where the checkpoint brings them (`interop.text`).
-    """
+    """What somebody's configuration becomes here: a recipe by name, its changes by path, and the table of weights."""
 
     of: str
     recipe: str
     changes: Mapping[str, object]
-    table: Callable[[Mapping[str, Sequence[int]]], Table]
-    text: object | None = None
+    table: Table

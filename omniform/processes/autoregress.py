@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.distribution import Sampling
-from ..core.errors import Intractable, OrderError
+from ..core.errors import BadArgument, Intractable, OrderError
 from ..core.net import Net
 from ..core.order import Order, Pattern
 from ..core.process import Losses, Posed, Process, State, begun, dues_of
@@ -25,7 +25,8 @@ class Course:
     """What depends on the order alone, made once a sample: a token's own step has little else to do than to ask.
 
     turn, lane: (B, L) of each place. plan: the feed's. spans: the places of each turn, as slices where they lie together and as (B, n)
-    indices else; said: turn and lane of each span. at, progress: (B,) after each number of turns.
+    indices else; said: turn and lane of each span. within: (B, L) given, and
+    not the last that is: a stop token there ends nothing (a conversation's turns). at, progress: (B,) after each number of turns.
     """
 
     turn: Tensor
@@ -33,6 +34,7 @@ class Course:
     plan: Any
     spans: tuple[slice | Tensor, ...] = ()
     said: tuple[tuple[Tensor, Tensor], ...] = ()
+    within: Tensor | None = None
     at: tuple[Tensor, ...] = ()
     progress: tuple[Tensor, ...] = ()
 
@@ -80,11 +82,14 @@ class Autoregress(Process[Growing]):
 
     def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
         none = torch.zeros(tokens.batch, device=tokens.doc.device)
+        first = self.feed.skips
 
         def price(answer: Answer) -> tuple[Tensor, Tensor]:
-            return answer.distribution.nll(tokens, rng=rng.split("nll")) * tokens.real, tokens.real
+            asked = tokens.at(slice(first, None)) if first else tokens
+            nll, real = answer.distribution.nll(asked, rng=rng.split("nll")) * asked.real, tokens.real
+            return (nn.functional.pad(nll, (first, 0)), nn.functional.pad(asked.real, (first, 0))) if first else (nll, real)
 
-        return Posed(self._query(tokens, self._course(tokens, rng), slice(None), none, self.order.pattern), price)
+        return Posed(self._query(tokens, self._course(tokens, rng), slice(first, None), none, self.order.pattern), price)
 
     def _nll(self, net: Net, tokens: Tokens, rng: Rng, exact: bool = False) -> tuple[Tensor, Any]:
         posed = self.pose(tokens, rng=rng)
@@ -95,7 +100,7 @@ class Autoregress(Process[Growing]):
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         nll, answer = self._nll(net, tokens, rng)
-        count = tokens.real.sum()
+        count = tokens.real[:, self.feed.skips :].sum()
         return Losses({"main": nll.sum(), **dues_of(answer.dues, count)}, count)
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
@@ -108,44 +113,55 @@ class Autoregress(Process[Growing]):
         each = lambda x: x[:, None].expand(-1, blank.batch).unbind()  # noqa: E731
         said = tuple(zip(_cut(course.turn, spans), _cut(course.lane, spans), strict=True))
         at = torch.arange(len(spans) + 1, device=blank.doc.device)
-        course = replace(course, spans=spans, said=said, at=each(at), progress=each(share))
-        return Growing(tokens=blank, course=course, given=given, next=0, **begun(blank))
+        skips = self.feed.skips
+        if skips and (given is None or not bool(given[:, :skips].all())):
+            raise BadArgument("this system goes on with what it is given and was given nothing; give a prompt")
+        within = None if given is None else given & (given.flip(1).cumsum(1).flip(1) > 1)
+        course = replace(course, spans=spans, said=said, within=within, at=each(at), progress=each(share))
+        return Growing(tokens=blank, course=course, given=given, next=skips, **{**begun(blank), "at": course.at[skips]})
 
     def step(self, net: Net, state: Growing, *, rng: Rng) -> Growing:
         first, course, tokens, done = state.next, state.course, state.tokens, state.done
-        last = first + (1 if state.given is None or first else self._prompted(state))
+        last = first + (1 if state.given is None or first > self.feed.skips else self._prompted(state))
         one = last == first + 1
         places = course.spans[first] if one else _joined(course.spans[first:last])
         query = self._query(tokens, course, places, state.progress, "full" if one else self.order.pattern, course.said[first] if one else None)
         answer = net(query, remember=True)
         if one:
-            drawn: Any = answer.distribution.sample(rng=rng, how=self.sampling)
+            distribution = answer.distribution
+            if self.sampling.repetition != 1:
+                said = torch.zeros((*tokens.doc.shape, 1)) if tokens.ids is None else tokens.ids
+                distribution = distribution.discouraged(said, state.spoken() & tokens.real, self.sampling.repetition)
+            drawn: Any = distribution.sample(rng=rng, how=self.sampling)
             if state.given is not None:
                 drawn = _at(tokens, places).where(taken(state.given, places), drawn)
             tokens = tokens.put(places, drawn)
         over = last == len(course.spans)
         if self.space.stop is not None and tokens.ids is not None:
             said = (drawn.ids if one else taken(tokens.ids, places))[..., 0]
+            if course.within is not None:
+                said = said.masked_fill(taken(course.within, places), -1)
             if any(self.space.stop in row for row in said.tolist()):
                 done = done | (said == self.space.stop).any(-1)
                 over = over or bool(done.all())
-            tokens = self._ended(tokens) if over else tokens
+            tokens = self._ended(tokens, course.within) if over else tokens
         done = torch.ones_like(done) if over else done
         return Growing(tokens, course.at[last], course.progress[last], done, course, state.given, last)
 
     def _prompted(self, state: Growing) -> int:
         """How many turns to begin with at once: all that are given in every row (their answers are not needed), else one."""
         known = 0
-        for places in state.course.spans:
+        for places in state.course.spans[state.next :]:
             if not bool(taken(state.given, places).all()):
                 break
             known += 1
         return max(known, 1)
 
-    def _ended(self, tokens: Tokens) -> Tokens:
+    def _ended(self, tokens: Tokens, within: Tensor | None) -> Tokens:
         """Everything from the stop token on is padding."""
         assert tokens.ids is not None
-        over = (tokens.ids[..., 0] == self.space.stop).cumsum(1) > 0
+        stops = tokens.ids[..., 0] == self.space.stop
+        over = (stops if within is None else stops & ~within).cumsum(1) > 0
         return replace(tokens, doc=torch.where(over, -1, tokens.doc))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from ..core.tokens import Space, Tokens, in_every_row
 
 class Feed(ABC):
     """Gives each slot its input. A slot's feed must not depend on tokens of its own turn or a later one (a contract test perturbs them)."""
+
+    skips = 0
+    """How many first turns are never asked: what they say is given."""
 
     @abstractmethod
     def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Any:
@@ -40,16 +43,26 @@ class Shift(Feed):
     """The last token of strictly lower turn, on the same line of an axis where `along` names one (MusicGen: each slot its own codebook's past).
 
     own_place: the fed token keeps its own coordinate (random orders, with the answer's place as aim), else it is told the slot's.
-    A first slot is fed the space's start token, or is hidden (the mask vector, plus whatever condition is placed "start").
+    A first slot is fed the space's start token, or is hidden (the mask vector, plus whatever condition is placed "start"); or, first "given", it is not
+    asked: a sequence in its order always has its first token (a text model's prompt), costs nothing for it, and feeds each token at its own place.
     """
 
-    def __init__(self, space: Space, along: str | None = None, own_place: bool = False):
+    def __init__(self, space: Space, along: str | None = None, own_place: bool = False, first: Literal["fed", "given"] = "fed"):
+        if first not in ("fed", "given"):
+            raise BadArgument(f"the first token is 'fed' something or 'given', not {first!r}")
         self.start = space.start
         self.along = None if along is None else space.axis(along)
         self.own_place = own_place
+        self.skips = int(first == "given")
 
     def plan(self, tokens: Tokens, turn: Tensor, order: Order) -> Tensor | _Line:
         """(B, L) the place each slot is fed from, -1 for a first; where each is fed from the place before it, the line that they are."""
+        if self.skips and (order.pattern != "causal" or self.along is not None):
+            raise BadArgument("a first token can be given where tokens are asked in the order of their places (Raster), along no axis")
+        if order.pattern == "causal" and self.skips:
+            coord = tokens.coord[:1] if tokens.coord.stride(0) == 0 else tokens.coord
+            coord = torch.cat([coord[:, :1], coord[:, :-1]], 1).expand(turn.shape[0], -1, -1)
+            return _Line(replace(tokens, coord=coord), in_every_row(torch.ones(turn.shape[1], dtype=torch.bool, device=turn.device), turn.shape[0]))
         if order.pattern == "causal" and not self.own_place:
             fed = torch.ones(turn.shape[1], dtype=torch.bool, device=turn.device)
             fed[0] = self.start is not None and tokens.ids is not None

@@ -13,6 +13,7 @@ from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import CheckpointError, CodecError, OmniformError, RecipeError, ShapeError, nearest
 from omniform.core.spec import Spec
 from omniform.data import Dataset, open_data
+from omniform.interop import adopting
 from omniform.system import build as system_build
 from omniform.system.recipe import Recipe
 from omniform.system.storage import find_folder
@@ -98,12 +99,15 @@ def _spoken(space: Any) -> str:
     return f"{what} along {', '.join(a.name for a in space.axes)}"
 
 
-def load(where: str | Path) -> System | CodecSystem:
-    """A system from a folder that `save` or `train` wrote, or that ships ("shipped:NAME").
+def load(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:
+    """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
-    Its learned codec counts as trained.
+    Theirs: a folder of transformers (config.json and safetensors), a .gguf file, "package:NAME" for a package that carries a model, "hf:OWNER/NAME" for a
+    repository of the hub. pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
     """
     folder = _folder(where)
+    if adopting.is_foreign(folder):
+        return adopting.load_foreign(folder, pickled=pickled)
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
@@ -112,6 +116,11 @@ def load(where: str | Path) -> System | CodecSystem:
 
 
 def _folder(where: str | Path) -> Path:
+    kind, _, rest = str(where).partition(":")
+    if kind == "package":
+        return adopting.of_package(rest)
+    if kind == "hf":
+        return adopting.of_hub(rest)
     if not str(where).startswith("shipped:"):
         return Path(where).expanduser()
     name = str(where).removeprefix("shipped:")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omniform.codecs.pretrained import Pretrained
 from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import BadArgument, DataError, Intractable
 from omniform.core.tokens import Tokens
@@ -84,6 +85,35 @@ def score(
         "nats_per_dimension": total / dimensions,
         "dimensions": dimensions / len(nats),
         "space": _measured_in(system.codec),
+        "kind": system.process.likelihood or "bound",
+    }
+
+
+def score_text(system: System | str | Path, text: str, *, length: int = 1024, seed: int = 0, progress: bool | None = None) -> dict[str, Any]:
+    """Perplexity of a text under a pretrained text model: windows of `length` tokens side by side, of each all tokens but the first, which is given."""
+    system = _system(system)
+    if not isinstance(system.codec, Pretrained):
+        raise BadArgument(f"{system.recipe.name} here has no tokenizer of its own; score it on a data set")
+    if length < 2:
+        raise BadArgument(f"a window has two tokens or more, not {length}")
+    windows = system.codec.windows(text, length)
+    nats = []
+    with Bar(windows.batch, "scoring", progress) as bar:
+        for row in range(windows.batch):  # one by one: the logits of a window are larger than the model
+            nats.append(float(system.score(windows.rows(torch.tensor([row])), seed=seed, rows=[row])))
+            bar.add(1)
+    scored = int(windows.real[:, 1:].sum())
+    mean = math.fsum(nats) / scored
+    return {
+        "recipe": system.recipe.name,
+        "tokens": int(windows.real.sum()),
+        "scored": scored,
+        "window": windows.length,
+        "nats": math.fsum(nats),
+        "nats_per_dimension": mean,
+        "perplexity": math.exp(mean),
+        "bits_per_byte": math.fsum(nats) / math.log(2) / len(text.encode()),
+        "space": "token",
         "kind": system.process.likelihood or "bound",
     }
 

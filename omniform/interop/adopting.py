@@ -1,0 +1,107 @@
+"""Systems from other people's checkpoints: what lies at a place is recognised, checked by names and shapes, and only then read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omniform import recipes
+from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath
+from omniform.data.packages import MODELS
+from omniform.data.packages import fetch as fetch_model
+from omniform.interop import language, text
+from omniform.interop.files import Weights, json_of, weights_of
+from omniform.interop.gguf import open_gguf
+from omniform.interop.ties import Reading
+from omniform.system import build as system_build
+from omniform.system.facts import built
+from omniform.system.system import System
+
+TRANSFORMERS: dict[str, Callable[..., Reading]] = {
+    "gpt2": language.gpt2,
+    "llama": language.llama,
+    "mistral": language.llama,
+    "qwen2": language.llama,
+}
+"""By the model_type of a configuration."""
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a place holds somebody else's checkpoint."""
+    return folder.suffix == ".gguf" or (folder / "config.json").is_file() and not (folder / "recipe.json").is_file()
+
+
+def of_package(name: str) -> Path:
+    """Where the model of a package lies, fetched if it is not there: a .gguf file or a folder with config.json."""
+    place = fetch_model(name)
+    files = sorted(place.rglob("*.gguf")) or [p.parent for p in sorted(place.rglob("config.json"))]
+    if not files:
+        raise CheckpointError(f"the package {name} carries no model that is read here; name one of {', '.join(MODELS)}")
+    return files[0]
+
+
+def of_hub(name: str) -> Path:
+    """A snapshot of a repository of the Hugging Face hub: what describes it, and its weights in safetensors."""
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
+    except HFValidationError as error:
+        raise CheckpointError(f"{name!r} is not the name of a repository ({str(error).splitlines()[0]}); write hf:OWNER/NAME") from error
+    except (OSError, ValueError) as error:  # httpx's and the hub's own are OSErrors
+        raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
+
+
+def load_foreign(place: Path, *, pickled: bool = False) -> System:
+    """The system at a place: a .gguf file, or a folder with config.json and its weights."""
+    if place.suffix == ".gguf":
+        file = open_gguf(place)
+        kind = file.get("general.architecture", str)
+        if kind != "llama":
+            raise CheckpointError(f"{place} is of the architecture {kind!r} and 'llama' is read from GGUF; use the model's original folder")
+        return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
+    config = json_of(place / "config.json")
+    return adopted(_reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled))
+
+
+def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None) -> System:
+    """A live module of `transformers` as a system of ours: weights are copied."""
+    config = getattr(module, "config", None)
+    if config is None or not hasattr(config, "to_dict"):
+        raise CheckpointError(f"{type(module).__name__} has no configuration to read; adopt takes a model of transformers or diffusers")
+    state = module.state_dict()
+    weights = Weights(type(module).__name__, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
+    return adopted(_reading(config.to_dict(), tokenizer, type(module).__name__), weights)
+
+
+def _reading(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, where: str) -> Reading:
+    kind = str(config.get("model_type"))
+    if kind not in TRANSFORMERS:
+        raise CheckpointError(f"{where} is of the kind {kind!r}, and {', '.join(TRANSFORMERS)} are known")
+    return TRANSFORMERS[kind](config, tokenizer)
+
+
+def adopted(reading: Reading, weights: Weights) -> System:
+    """A system with somebody's weights: built without memory and compared by names and shapes first."""
+    try:
+        recipe = recipes.get(reading.recipe)
+        recipe = recipe.but(reading.changes, sizes={}, tiny={}, facts=())
+        own = {name: tuple(x.shape) for name, x in built(recipe).state_dict().items()}
+    except (UnknownPath, RecipeError) as error:
+        raise CheckpointError(f"{weights.where} cannot be built here: {error}") from error
+    reading.table.check(own, weights.shapes)
+    system = system_build.assemble(recipe)
+    assert isinstance(system, System)
+    try:
+        made = reading.table.ours(own, weights.read)
+        system.load_state_dict({name: x.to(torch.float32) if x.is_floating_point() else x for name, x in made.items()})
+    except OmniformError:
+        raise
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights.where} cannot be read: {str(error).splitlines()[0]}") from error
+    return system.eval()

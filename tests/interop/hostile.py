@@ -1,0 +1,65 @@
+"""Small GGUF and safetensors files, whole and hostile: `python tests/interop/hostile.py` writes the hostile ones into corpus/, which is kept."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def text(s: str) -> bytes:
+    return struct.pack("<Q", len(s.encode())) + s.encode()
+
+
+def gguf(tensors: int, pairs: int, body: bytes, version: int = 3, magic: bytes = b"GGUF") -> bytes:
+    return magic + struct.pack("<IQQ", version, tensors, pairs) + body
+
+
+def info(name: str, shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
+    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+
+
+def safetensors(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    said = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(said) if length is None else length) + said + data
+
+
+ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+HOSTILE = {
+    "empty.gguf": b"",
+    "magic.gguf": gguf(0, 0, b"", magic=b"GGML"),
+    "version.gguf": gguf(0, 0, b"", version=99),
+    "petabyte-tensors.gguf": gguf(1 << 50, 0, b""),
+    "petabyte-pairs.gguf": gguf(0, 1 << 60, b""),
+    "petabyte-name.gguf": gguf(0, 1, struct.pack("<Q", 1 << 50) + b"general"),
+    "petabyte-list.gguf": gguf(0, 1, text("x") + struct.pack("<IIQ", 9, 4, 1 << 58)),
+    "petabyte-texts.gguf": gguf(0, 1, text("x") + struct.pack("<IIQ", 9, 8, 1 << 58)),
+    "list-in-list.gguf": gguf(0, 1, text("x") + struct.pack("<IIQ", 9, 9, 3) + b"\0" * 64),
+    "kind-of-value.gguf": gguf(0, 1, text("x") + struct.pack("<I", 77) + b"\0" * 64),
+    "petabyte-shape.gguf": gguf(1, 1, ARCH + info("token_embd.weight", (1 << 30, 1 << 30), 0) + b"\0" * 256),
+    "overflowing-shape.gguf": gguf(1, 1, ARCH + info("token_embd.weight", (1 << 63, 2, 2, 2), 0) + b"\0" * 256),
+    "nothing-shape.gguf": gguf(1, 1, ARCH + info("token_embd.weight", (0, 32), 0) + b"\0" * 256),
+    "far-offset.gguf": gguf(1, 1, ARCH + info("token_embd.weight", (4, 4), 0, 1 << 62) + b"\0" * 256),
+    "many-dimensions.gguf": gguf(1, 1, ARCH + text("x") + struct.pack("<I", 1 << 31) + b"\0" * 256),
+    "kind-of-numbers.gguf": gguf(1, 1, ARCH + info("x", (32,), 9999) + b"\0" * 256),
+    "half-a-block.gguf": gguf(1, 1, ARCH + info("x", (33,), 8) + b"\0" * 256),
+    "twice.gguf": gguf(2, 1, ARCH + info("x", (4,), 0) + info("x", (4,), 0) + b"\0" * 256),
+    "not-utf8.gguf": gguf(0, 1, struct.pack("<Q", 4) + b"\xff\xfe\xfd\xfc" + struct.pack("<II", 4, 1)),
+    "alignment.gguf": gguf(1, 2, ARCH + text("general.alignment") + struct.pack("<II", 4, 0) + info("x", (4,), 0) + b"\0" * 256),
+    "says-nothing.gguf": gguf(0, 0, b"\0" * 64),
+    "no-network.gguf": gguf(0, 1, ARCH + b"\0" * 64),
+    "empty.safetensors": b"",
+    "petabyte-header.safetensors": safetensors(b"{}", length=1 << 50),
+    "not-json.safetensors": safetensors(b"{{{{"),
+    "petabyte-tensor.safetensors": safetensors({"x": {"dtype": "F32", "shape": [1 << 40, 1 << 10], "data_offsets": [0, 1 << 52]}}),
+    "lying-tensor.safetensors": safetensors({"x": {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 8]}}, b"\0" * 8),
+    "overlapping.safetensors": safetensors({n: {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]} for n in "ab"}, b"\0" * 8),
+    "behind-the-end.safetensors": safetensors({"x": {"dtype": "U8", "shape": [8], "data_offsets": [100, 108]}}, b"\0" * 8),
+}
+
+if __name__ == "__main__":
+    CORPUS.mkdir(exist_ok=True)
+    for name, content in HOSTILE.items():
+        (CORPUS / name).write_bytes(content)
