@@ -47,8 +47,8 @@ def judge(runs: list[Numbers]) -> tuple[Verdict, str]:
     run, off = runs[0], max(r["linear_field_off_by"] for r in runs)
     fine = abs(run["saved_by_2_a_side"] - 8) < 1e-6 and abs(run["saved_by_4_a_side"] - 64) < 1e-6 and off < 1e-9
     return (Verdict.HOLDS if fine else Verdict.FAILS), (
-        f"attention's products cost {run['saved_by_4_a_side']:g} times less with 4 windows a side and {run['saved_by_2_a_side']:g} times less with the 2 of the "
-        f"official code (windows of 4 cubes in a grid of 8); a linear field is read back to {off:.0e}"
+        f"attention's products cost {run['saved_by_4_a_side']:g} times less with 4 windows a side and {run['saved_by_2_a_side']:g} times less with the 2 of "
+        f"the official code (windows of 4 cubes in a grid of 8); a linear field is read back to {off:.0e}"
     )
 
 

@@ -101,7 +101,7 @@ class Bare(nn.Module):
     def __init__(self, width: int, space: Space):
         super().__init__()
         if not space.channels or space.channels > width:
-            raise BadArgument(f"a stream of {width} holds content of 1 to {width} channels as it is, not of {space.channels}; give a greater width, or use Embed")
+            raise BadArgument(f"a stream of {width} holds content of 1 to {width} channels as it is, not of {space.channels}; a greater width, or Embed")
         self.width = width
 
     def places(self, coord: Tensor) -> list[Tensor]:

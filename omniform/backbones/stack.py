@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -20,7 +21,8 @@ from .norms import AdaLN, modulated, norm
 class Stack(Block):
     """depth blocks, with rotary positions made once for all, and a norm at the end.
 
-    block: a Spec, or several that take turns.
+    block: a Spec, or several that take turns. scaled: (path, first, last, step) of numbers in the blocks that grow from block to block, rounded up to steps
+    (layer-wise scaling, arXiv:2404.14619, section 2); blocks that have nothing there stay as they are.
     final: "layer", "rms", "adaln" (DiT's last layer: modulated, without weights), a Spec of norms.Modulated, or None. rotary: Spec of positions.Rotary.
     late, last: Specs of the blocks of the second half and of the last block, where they are others. skips: long skips from the first half to the second,
     joined by Linear(2 D, D) (U-ViT, arXiv:2209.12152), "normed" before that (EzAudio). shared: one adaLN map for all blocks, which modulate "single";
@@ -45,10 +47,12 @@ class Stack(Block):
         late: Spec | None = None,
         last: Spec | None = None,
         relative: Spec | None = None,
+        scaled: tuple[tuple[str, float, float, int], ...] = (),
     ):
         super().__init__()
         kinds = (block,) if isinstance(block, Spec) else block
         specs = [late if late and i >= (depth + 1) // 2 else kinds[i % len(kinds)] for i in range(depth - (last is not None))]
+        specs = [_scaled(spec, i / max(depth - 1, 1), scaled) for i, spec in enumerate(specs)]
         self.blocks = nn.ModuleList(spec.build(width=width, space=space) for spec in specs)
         self.last = last.build(width=width, space=space) if last else None
         if rotary is not None and space is None:
@@ -99,6 +103,45 @@ class Stack(Block):
                 raise BadArgument("the last norm is modulated and nothing modulates: give the network a time, or a condition placed modulate")
             x = self.ending(x, last)
         return x
+
+
+def _scaled(block: Spec, share: float, scaled: tuple[tuple[str, float, float, int], ...]) -> Spec:
+    """A block at a share of the depth."""
+    there = {path for path, _ in block.walk()}
+    return block.but({path: step * math.ceil((low + (high - low) * share) / step - 1e-9) for path, low, high, step in scaled if path in there})
+
+
+class DeferredMask(Block):
+    """A body that skips what is not known, after a small mixer through which all places have met (MicroDiT, arXiv:2407.15811, section 3.1 and official code).
+
+    Known places go to the body, as many in each row; at the others nothing is answered (zeros). With everything known it is mixer and body one after the
+    other; without a mixer, plain masking. mixer_width: the mixer's own width, with maps in and out.
+    """
+
+    def __init__(self, width: int, body: Spec, space: Space | None = None, mixer: Spec | None = None, mixer_width: int | None = None):
+        super().__init__()
+        inner = mixer_width or width
+        self.mixer = mixer.build(width=inner, space=space) if mixer else None
+        self.norm = nn.LayerNorm(width, eps=1e-6) if mixer else None
+        self.enter, self.leave = (nn.Linear(width, inner), nn.Linear(inner, width)) if mixer else (None, None)
+        self.body = body.build(width=width, space=space)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        if env.pattern != "full" or env.record is not None or env.prefix:
+            raise PatternUnsupported("DeferredMask answers everything at once and remembers nothing; use a process that asks so (Flow)")
+        leave = lambda y: y if self.leave is None else self.leave(y)  # noqa: E731
+        z = x if self.mixer is None else self.mixer(self.enter(self.norm(x)), env)
+        count = env.known.sum(1)
+        most = int(count[0])
+        if bool((count != most).any()):
+            raise BadArgument("DeferredMask needs as many known places in every row")
+        if most == x.shape[1]:
+            return self.body(leave(z), env)
+        keep = env.known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        picked = lambda y: y.gather(1, keep.reshape(*keep.shape, *[1] * (y.dim() - 2)).expand(*keep.shape, *y.shape[2:]))  # noqa: E731
+        own = {name: picked(getattr(env, name).expand(len(x), *getattr(env, name).shape[1:])) for name in ("coord", "kind", "turn", "lane", "doc", "known")}
+        y = self.body(leave(picked(z)), replace(env, **own))
+        return torch.zeros_like(x, dtype=y.dtype).scatter(1, keep[..., None].expand(-1, -1, y.shape[-1]), y)
 
 
 class EncodeKnown(Block):

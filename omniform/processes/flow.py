@@ -65,7 +65,8 @@ class Flow(Process[Denoising]):
     diffusion
     forcing, arXiv:2407.01392). grid, steps: of the solver; shift moves both toward noise. temperature scales the noise that the solver adds.
     `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one. shown: Spec of
-    shown.Shown; a flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
+    shown.Shown; dropped: the share of a row's places that training leaves out: not known and not counted (for a backbone that skips them,
+    stack.DeferredMask; arXiv:2407.15811). A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Flow(Process[Denoising]):
         first: float = 0.0,
         shown: Spec | None = None,
         direction: float = 0.0,
+        dropped: float = 0.0,
     ):
         super().__init__()
         if predict not in ("data", "noise", "velocity"):
@@ -94,7 +96,9 @@ class Flow(Process[Denoising]):
         self.solver: Solver = solver.build()
         self.predict: Predict = predict
         self.steps, self.times, self.grid, self.shift, self.logit, self.temperature, self.first = steps, times, grid, shift, logit, temperature, first
-        self.per, self.direction = per, direction
+        if not 0 <= dropped < 1 or (dropped and shown):
+            raise BadArgument(f"a share of places from 0 to less than 1 is dropped, and none where some are shown clean, not {dropped!r}")
+        self.per, self.direction, self.dropped = per, direction, dropped
         self.shown: Shown | None = None if shown is None else shown.build(space=space)
         self._axis = None if per in ("row", "token") or space is None else space.axis(per)
         self.sampling = Sampling()
@@ -126,6 +130,9 @@ class Flow(Process[Denoising]):
             known = self.shown.drawn(tokens.coord, rng.split("shown"))
             z = torch.where(known[..., None], x, z)
             time, counted = torch.where(known, 1.0, t) if self.shown.told else t, counted & ~known
+        if self.dropped:
+            known = rng.split("dropped").permutation(tokens.batch, tokens.length).to(tokens.doc.device) < max(1, int(tokens.length * (1 - self.dropped)))
+            counted = counted & known
         query: Query = asked(replace(tokens, vec=z), known, torch.zeros(tokens.batch, device=x.device), time)
 
         def price(answer: Answer) -> tuple[Tensor, Tensor]:

@@ -27,11 +27,14 @@ def grid(kind: GridKind, steps: int, *, shift: float = 1.0, first: float = 0.0) 
     return [*(first + (1 - first) * u[:-1]).tolist(), 1.0]  # 1 exactly: solvers look for it
 
 
-TimesKind = Literal["uniform", "logit_normal", "levels"]
+TimesKind = Literal["uniform", "logit_normal", "log_normal", "levels"]
 
 
 def drawn(kind: TimesKind, shape: tuple[int, ...], rng: Rng, *, mean: float = 0.0, sd: float = 1.0, shift: float = 1.0, levels: int = 1000) -> Tensor:
-    """Training times. uniform, stratified over the batch; logit_normal (SD3, section 3.1), then shifted as a grid is; levels: one of DDPM's n noise levels."""
+    """Training times. uniform, stratified over the batch; logit_normal (SD3, section 3.1), then shifted as a grid is; levels: one of DDPM's n noise levels.
+
+    log_normal: the log of noise over signal is normal (EDM, arXiv:2206.00364, section 5) on the trigonometric path, tan(pi t / 2) = signal / noise.
+    """
     if kind == "levels":
         return 1 - (rng.integers(levels, shape).float() + 1) / levels
     u = rng.uniform(shape)
@@ -40,6 +43,8 @@ def drawn(kind: TimesKind, shape: tuple[int, ...], rng: Rng, *, mean: float = 0.
         t = (first + u / shape[0] + rng.uniform((1,) * len(shape))) % 1.0 if shape[0] > 1 else u
     elif kind == "logit_normal":
         t = torch.sigmoid(mean + sd * torch.special.ndtri(u.double())).float()
+    elif kind == "log_normal":
+        t = (2 / math.pi * torch.atan(torch.exp(-mean - sd * torch.special.ndtri(u.double())))).float()
     else:
-        raise BadArgument(f"times are 'uniform', 'logit_normal' or 'levels', not {kind!r}")
+        raise BadArgument(f"times are 'uniform', 'logit_normal', 'log_normal' or 'levels', not {kind!r}")
     return t / (t + shift * (1 - t)) if shift != 1 else t

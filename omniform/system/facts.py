@@ -131,7 +131,8 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
         net = system.network.open(_context(system))
         whole = _spent(net, query)
         towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch) for tower in system.network.towers.values())
-        sample = _priced(system, query, whole, asks)
+        every = replace(query, known=torch.ones_like(query.known)) if getattr(system.process, "dropped", 0) else query  # generation drops nothing
+        sample = _priced(system, every, whole if every is query else _spent(net, every), asks)
         question = towers * whole.total + _inside(system) * _denoising(system)[1]
         if getattr(system.process, "deep", False):  # one tower that is not like the others
             question += _spent(net, replace(query, stage="deep")).total - whole.total

@@ -44,6 +44,8 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "heads": lambda x: min(x, HEADS),
     "group": lambda x: (2,) * len(x),
     "window": lambda x: tuple(min(n, 2) for n in x),
+    "context": lambda x: min(x, WIDTH) if isinstance(x, int) else x,
+    "mixer_width": lambda x: min(x, WIDTH),
     "voxels": lambda x: min(x, 8),
     "latent_width": lambda x: min(x, WIDTH),
     "kv_heads": lambda x: None if x is None else min(x, 2),

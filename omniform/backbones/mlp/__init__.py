@@ -1,8 +1,8 @@
 """Mixers that look at one token."""
 
 from .dense import Mlp
-from .experts import Experts
+from .experts import ExpertChoice, Experts
 from .pattention import Pattention
 from .routed import RoutedLinear
 
-__all__ = ["Experts", "Mlp", "Pattention", "RoutedLinear"]
+__all__ = ["ExpertChoice", "Experts", "Mlp", "Pattention", "RoutedLinear"]

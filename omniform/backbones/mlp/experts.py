@@ -55,3 +55,33 @@ def sent(chosen: Tensor, number: int, num: int) -> tuple[Tensor, Tensor]:
         return (chosen == number).nonzero(as_tuple=True)  # type: ignore[return-value]
     even = chosen.numel() * (number + 1) // num - chosen.numel() * number // num
     return chosen.new_zeros(even), chosen.new_zeros(even)
+
+
+class ExpertChoice(Block):
+    """Each expert takes the tokens of a row that want it most, `capacity` L / num of them; one that nobody takes gets nothing (arXiv:2202.09368, section 3).
+
+    Every expert has as many tokens as every other, so no balance is due. Weights are the router's softmax over experts, not renormalised. With capacity equal
+    to num every expert takes all: a sum of experts weighted by the router.
+    """
+
+    def __init__(self, width: int, num: int, mlp: Spec, capacity: float = 2.0):
+        super().__init__()
+        if not 0 < capacity <= num:
+            raise BadArgument(f"experts have room for more than 0 and at most {num} times all tokens, not {capacity}")
+        self.num, self.capacity = num, capacity
+        self.router = nn.Linear(width, num, bias=False)
+        self.experts = nn.ModuleList(mlp.build(width=width) for _ in range(num))
+
+    def taken(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights and places (B, num, k) of the tokens that each expert takes."""
+        share = self.router(x).float().softmax(-1).transpose(1, 2)
+        return share.topk(max(1, int(self.capacity * x.shape[1] / self.num)), -1)  # type: ignore[return-value]
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        weight, place = self.taken(x)
+        y = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            index = place[:, number, :, None].expand(-1, -1, x.shape[-1])
+            out = expert(x.gather(1, index), env)
+            y = y.scatter_add(1, index, (out * weight[:, number, :, None].to(out.dtype)).to(y.dtype))
+        return y
