@@ -53,6 +53,8 @@ def test_what_is_shown(kind):
         assert all(row.nonzero().flatten().tolist() == FRAMES[kind] for row in frames)
     elif kind == "one":
         assert bool((frames.sum(1) == 1).all()) and len(frames.int().argmax(1).unique()) == 8
+    elif kind == "few":
+        assert 0.05 < float(frames.float().mean()) < 0.15
     elif kind == "some":
         assert 0.1 < float(frames.float().mean()) < 0.3
     else:
