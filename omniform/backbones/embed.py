@@ -21,6 +21,7 @@ class Embed(nn.Module):
     hidden: whether there is a mask vector. kinds: segment types told apart. aim: whether the place each answer is about is told, by tables of its own.
     beside: the linear map reads [content, content that is known, whether it is known] (EzAudio's code). norm: LayerNorm at the end (BERT). std: of tables and
     mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
+    enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled).
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Embed(nn.Module):
         extra_ids: int = 0,
         bias: bool = True,
         beside: bool = False,
+        enter: Spec | None = None,
     ):
         super().__init__()
         bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
@@ -47,7 +49,8 @@ class Embed(nn.Module):
             raise BadArgument("an embedding needs codes or channels to read; give vocab or channels")
         self.tables = nn.ModuleList(nn.Embedding(v + extra_ids, width) for v in self.vocab)
         self.beside = beside
-        self.enter = nn.Linear(2 * self.channels + 1 if beside else self.channels, width, bias=bias) if self.channels else None
+        fed = 2 * self.channels + 1 if beside else self.channels
+        self.enter = None if not self.channels else enter.build(channels=fed, width=width) if enter else nn.Linear(fed, width, bias=bias)
         self.mask = nn.Parameter(torch.randn(width) * std) if hidden else None
         self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
         self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
@@ -73,7 +76,7 @@ class Embed(nn.Module):
                 x = y if x is None else x + y
         if self.enter is not None:
             assert tokens.vec is not None
-            vec = tokens.vec.to(self.enter.weight.dtype)
+            vec = tokens.vec.to(next(self.enter.parameters()).dtype)
             if self.beside:
                 known = query.known[..., None].to(vec)
                 vec = torch.cat([vec, vec * known, known], -1)
@@ -161,6 +164,37 @@ class EmbedByKind(nn.Module):
         for place in self.places(query.tokens.coord) if places is None else places:
             x = x + place
         return x
+
+
+class Gated(nn.Module):
+    """silu(W x) * V x, without biases: a point of a series to the stream (Time-MoE, arXiv:2409.16040, equation 2). x (..., C) -> (..., D).
+
+    No nn.Linear, so that a network's start leaves them as they are: with weights of 0.02 the product is a multiple of x^2, in which the sign is lost.
+    """
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        draw = lambda: nn.Parameter(torch.empty(width, channels).uniform_(-1, 1) / channels**0.5)  # noqa: E731
+        self.gate, self.value = draw(), draw()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(F.linear(x, self.gate)) * F.linear(x, self.value)
+
+
+class Pooled(nn.Module):
+    """The greatest of each `rate` values that lie side by side, then a linear map without bias (GPHT, arXiv:2402.16516, section 3.3; max as in its code).
+
+    rate 1: a linear map. x (..., C) -> (..., D).
+    """
+
+    def __init__(self, channels: int, width: int, rate: int):
+        super().__init__()
+        if rate < 1 or channels % rate:
+            raise BadArgument(f"{channels} values do not fall into runs of {rate}; choose a rate that divides them")
+        self.rate, self.out = rate, nn.Linear(channels // rate, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x.unflatten(-1, (-1, self.rate)).amax(-1))
 
 
 class TimeEmbedding(nn.Module):

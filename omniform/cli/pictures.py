@@ -20,11 +20,11 @@ DELAY = 125
 
 
 def writer(out: Path, modality: str, columns: int | None = None) -> Callable[[Any], list[str]]:
-    """What writes (N, C, H, W) pictures or (N, T, C, H, W) clips to `out`.
+    """What writes (N, C, H, W) pictures, (N, T, C, H, W) clips or (N, T) series (a line each, of numbers) to `out`.
 
     Refuses a place that cannot be written to, before anything is drawn.
     """
-    kind = ".gif" if modality == "video" else ".png"
+    kind = {"video": ".gif", "timeseries": ".csv"}.get(modality, ".png")
     if out.suffix == kind:
         if out.is_dir():
             raise BadArgument(f"{out} is a folder; name a file or another folder")
@@ -37,7 +37,9 @@ def writer(out: Path, modality: str, columns: int | None = None) -> Callable[[An
 
 
 def _file(pictures: Any, *, enlarge: bool, columns: int | None = None) -> bytes:
-    """A PNG, or a GIF of clips."""
+    """A PNG, a GIF of clips, or a CSV of series."""
+    if pictures.dim() == 2:
+        return "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in pictures.tolist()).encode()
     from omniform.evaluation.page.pictures import as_array, png
 
     if pictures.dim() == 4:

@@ -16,6 +16,8 @@ FEW = 16
 """Pictures where nothing is said (ours)."""
 ANSWER = 256
 """Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""
+SPELLED = ("text", "molecule", "protein")
+"""Modalities whose examples are strings."""
 
 
 @click.command(short_help="Generate with a trained system.")
@@ -59,7 +61,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     system = load(run, pickled=how.pop("pickled"))
     if not isinstance(system, System):
         raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
-    if system.recipe.modality == "text":
+    if system.recipe.modality in SPELLED:
         if out is not None and out.suffix in (".png", ".gif"):
             raise click.UsageError(f"text is not written to a {out.suffix}; name a .txt or leave --out out")
         return _texts(system, num or 1, out, as_json, how)
@@ -67,7 +69,8 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
     from omniform.cli.pictures import writer
 
-    write = writer(out or Path("samples.gif" if system.recipe.modality == "video" else "samples.png"), system.recipe.modality)
+    ending = {"video": ".gif", "timeseries": ".csv"}.get(system.recipe.modality, ".png")
+    write = writer(out or Path("samples" + ending), system.recipe.modality)
     labels, condition = _told(system, num, how)
     num = num or (len(labels) if labels else FEW)
     from omniform.verbs.measuring import generated

@@ -75,6 +75,9 @@ class Process(nn.Module, ABC, Generic[S]):
     likelihood: ClassVar[str | None] = None
     """"exact" or "bound" where `bound` answers; None where the family has neither."""
 
+    chance: ClassVar[bool] = True
+    """Whether a sample depends on the seed; a forecast of the likeliest does not."""
+
     @abstractmethod
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses | tuple[Losses, ...]:
         """One training question or several, or none."""

@@ -53,6 +53,10 @@ ENTRIES = {
               "source of the running Python's standard library, without tests", "text:stdlib"),
         Entry("smiles", "text", (64,), 0, (87_756, 4_619), "BSD-3-Clause (data from PubChem)",
               "molecules written as SMILES", "text:smiles"),
+        Entry("proteins", "text", (512,), 0, (8_985, 473), "GPL-3-or-later",
+              "amino-acid sequences of three genera of bacteria", "text:proteins"),
+        Entry("traffic", "timeseries", (192,), 0, (13_825, 18), "MIT (data from UCI, CC BY 4.0)",
+              "cars an hour on a motorway, for two years", "series:traffic"),
     )
 }  # fmt: skip
 

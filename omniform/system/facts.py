@@ -213,6 +213,8 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
         return [Ask(length, stage=query.stage, times=times) for query, times in process.questions(blank)]
     if hasattr(process, "stride"):  # all frames at every question
         return [Ask(length, times=process.takes(int(process.along.turns(blank.coord, rng=Rng.seeded(0, 1)).max()) + 1))]
+    if hasattr(process, "rolls"):  # a forecast, a few tokens or many at a time
+        return [Ask(new, seen) for new, seen in process.rolls(length)]
     if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
         return [Ask(1, seen, process.stage(b)) for b in range(process.maps) for seen in range(length)]
     if hasattr(process, "rounds"):  # turn by turn, nothing remembered, some turns asked about more than once
@@ -276,11 +278,12 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
         total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
     else:
         bare = system.network.open(replace(context, prefix=None, joint=None))
+        steady = any(getattr(m, "steady", False) for m in system.network.modules())  # a memory that does not grow
         total, priced = 0.0, {query.stage: _ladder(bare, query)}
         for a in asks:
             kind = a.stage if a.stage == "deep" else query.stage
             one, each, between = priced[kind] if kind in priced else priced.setdefault(kind, _ladder(bare, replace(query, stage=kind)))
-            total += a.times * (one + each * (a.new - 1) + between * a.new * (a.new + a.seen))
+            total += a.times * (one + each * (a.new - 1) + between * a.new * (1 if steady else a.new + a.seen))
         if context.prefix is not None or context.joint is not None:
             told = system.network.told or tuple({a.stage for a in asks})
             here = replace(query, stage=told[0])

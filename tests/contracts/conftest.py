@@ -65,6 +65,8 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "vocab": lambda x: min(x, 32) if isinstance(x, int) else x,
     "start": lambda x: None if x is None else 31,
     "stop": lambda x: None if x is None else 30,
+    "token": lambda x: min(x, 8),
+    "horizons": lambda x: (1, 2, 4),
 }
 """What becomes of a leaf of that name. Rotary's head_width follows from WIDTH / HEADS."""
 
@@ -78,10 +80,11 @@ def shrunk(name: str) -> Any:
     """The recipe made smaller, for a few classes."""
     recipe = published(name)
     shape = recipe.shape
+    points = 1 if recipe.modality != "timeseries" else min(recipe.codec.args.get("token", 1), 8)
     if len(shape) == 2:  # points and their coordinates
         shape = (min(shape[0], 16), shape[1])
     else:
-        shape = (min(shape[0], 16),) if len(shape) == 1 else (*(min(n, 3) for n in shape[:-2]), 16, 16)
+        shape = (min(shape[0], 16 * points),) if len(shape) == 1 else (*(min(n, 3) for n in shape[:-2]), 16, 16)
     recipe = recipe.but({"shape": shape})
     changes: dict[str, Any] = {}
     for part in ("codec", "network", "process"):
@@ -211,7 +214,7 @@ class Case:
         """Data as a user has it."""
         g = torch.Generator().manual_seed(seed)
         shape = self.recipe.shape
-        if len(shape) > 1:
+        if len(shape) > 1 or self.recipe.modality == "timeseries":
             pictures = torch.rand(rows, *shape, generator=g) * 2 - 1
             return Parts((["ab" + "c" * (i % 2) for i in range(rows)], pictures)) if "text" in self.recipe.codec.args else pictures
         ids = torch.randint(97, 120, (rows, shape[0]), generator=g)

@@ -13,13 +13,23 @@ from ...core.spec import Spec
 class Experts(Block):
     """Each token goes to its `top` best experts, weighted by the router's softmax (renormalised over the chosen ones where `renormalise`).
 
-    shared: experts that every token passes besides (arXiv:2401.06066), each a `shared_mlp` where that is said.
+    shared: experts that every token passes besides (arXiv:2401.06066), each a `shared_mlp` where that is said; gated: times a sigmoid of the token's own, one
+    for all of them (Qwen1.5-MoE's code; Time-MoE, arXiv:2409.16040, equation 6).
     balance: weight of the load balance due num * sum(share * mean probability)
     (Switch Transformer, arXiv:2101.03961, equations 4 to 6), which is 1 when the load is even. One expert equals the dense MLP.
     """
 
     def __init__(
-        self, width: int, num: int, mlp: Spec, top: int = 1, shared: int = 0, balance: float = 0.01, renormalise: bool = False, shared_mlp: Spec | None = None
+        self,
+        width: int,
+        num: int,
+        mlp: Spec,
+        top: int = 1,
+        shared: int = 0,
+        balance: float = 0.01,
+        renormalise: bool = False,
+        shared_mlp: Spec | None = None,
+        gated: bool = False,
     ):
         super().__init__()
         if not 1 <= top <= num:
@@ -28,6 +38,7 @@ class Experts(Block):
         self.router = nn.Linear(width, num, bias=False)
         self.experts = nn.ModuleList(mlp.build(width=width) for _ in range(num))
         self.shared = nn.ModuleList((shared_mlp or mlp).build(width=width) for _ in range(shared))
+        self.gate = nn.Linear(width, 1, bias=False) if gated else None
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
@@ -46,7 +57,10 @@ class Experts(Block):
             mean = (share * real).sum(0) / real.sum().clamp(min=1)
             env.due("balance", self.balance * self.num * (load / load.sum().clamp(min=1) * mean).sum())
         y = y.reshape(x.shape)
-        return sum((e(x, env) for e in self.shared), y)
+        if self.gate is None:
+            return sum((e(x, env) for e in self.shared), y)
+        open_ = self.gate(x).sigmoid()
+        return sum((open_ * e(x, env) for e in self.shared), y)
 
 
 def sent(chosen: Tensor, number: int, num: int) -> tuple[Tensor, Tensor]:
