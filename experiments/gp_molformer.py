@@ -71,7 +71,8 @@ def judge(runs: list[Numbers]) -> tuple[Verdict, str]:
     fine = linear and min(r["slope_sample_softmax"], r["slope_question_softmax"]) > 1.05 and r["remembered_after_1"] == r["remembered_at_the_end"]
     return (Verdict.HOLDS if fine and r["largest_gap_of_logits"] < 1e-4 else Verdict.FAILS), (
         f"slope of a sample's cost {r['slope_sample_features']:.3f} (softmax {r['slope_sample_softmax']:.3f}), of a question's "
-        f"{r['slope_question_features']:.3f} (softmax {r['slope_question_softmax']:.3f}); {r['remembered_at_the_end']:,.0f} numbers remembered at any length; logits differ by "
+        f"{r['slope_question_features']:.3f} (softmax {r['slope_question_softmax']:.3f}); "
+        f"{r['remembered_at_the_end']:,.0f} numbers remembered at any length; logits differ by "
         f"{r['largest_gap_of_logits']:.1e} at most"
     )
 
