@@ -23,7 +23,7 @@ class Pretrained(TextCodec):
     sandbox), in which marks are known by name ("bos_token", "eos_token"). A document is a text, or a conversation: messages {"role": ..., "content": ...}.
     """
 
-    reads = (str, list)
+    documents = (str, list)
 
     def __init__(
         self,

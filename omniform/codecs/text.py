@@ -22,7 +22,7 @@ class TextCodec(Codec):
     stop; a longer one is refused, or cut where long says so. shape: (tokens,).
     """
 
-    reads: tuple[type, ...] = (str,)
+    documents: tuple[type, ...] = (str,)
     """What a document may be."""
 
     def __init__(self, shape: tuple[int, ...], pieces: int, long: str):
@@ -63,7 +63,7 @@ class TextCodec(Codec):
         return texts
 
     def _filled(self, data: Any, *, stop: bool) -> Tokens:
-        if isinstance(data, str) or not isinstance(data, Sequence) or not all(isinstance(text, self.reads) for text in data):
+        if isinstance(data, str) or not isinstance(data, Sequence) or not all(isinstance(text, self.documents) for text in data):
             raise ShapeError(f"{type(self).__name__} expects a list of strings and found {type(data).__name__}; write [text]")
         length = self.shape[0]
         rows = [self._fitting(i, text) + [self.space.stop] * stop for i, text in enumerate(data)]

@@ -84,7 +84,8 @@ def test_guidance_is_by_kind_at_the_same_state(scale):
     tokens = generate(process, net, SPACE.blank(2), rng=Rng.seeded(1, 2))
     first, *main = net.asked
     z = main[0].tokens.vec
-    assert torch.allclose(tokens.vec, z + 2 * z + scale * (z - 2 * z), atol=1e-5) and [int(q.tokens.kind[0, 0]) for q in main] == ([0] if scale == 1 else [0, 1])
+    assert torch.allclose(tokens.vec, z + 2 * z + scale * (z - 2 * z), atol=1e-5)
+    assert [int(q.tokens.kind[0, 0]) for q in main] == ([0] if scale == 1 else [0, 1])
     assert sum(n for _, n in process.questions(SPACE.blank(1))) == len(net.asked)
     assert len(main) == 1 or torch.equal(main[1].tokens.vec, z)
 

@@ -126,6 +126,13 @@ def test_loss_of_data_is_loss_of_its_tokens(maskgit):
     assert torch.equal(ignored.mean(), one.mean()), "what a data set says and a system does not take is not an error"
 
 
+def test_texts_are_learnt_as_they_are_given(gpt):
+    """What a codec takes for a document is not what it reads besides the data (Codec.reads)."""
+    texts = ["one text", "another"]
+    wanted = gpt.loss(Batch(gpt.codec.encode(texts)), rng=Rng.seeded(0, 2))[0]
+    assert gpt.codec.reads == () and torch.equal(gpt.loss(Batch(texts), rng=Rng.seeded(0, 2))[0].parts["main"], wanted.parts["main"])
+
+
 def test_scale_is_that_of_the_recipe_unless_said(maskgit):
     scale = maskgit.guidance.scale
     same = [ids(maskgit.generate(2, {"label": "a"}, seed=3, decode=False, **k)) for k in ({}, {"scale": scale}, {"scale": 1}, {"scale": 6.0})]
