@@ -30,7 +30,7 @@ class PreNorm(Block):
     affine: whether norms have weights (default: unless modulated).
     norm_cross: whether cross-attention reads the stream through a norm with weights (default: unless modulated).
     streams 2: the prefix is modulated by weights of its own (MM-DiT). ends: it is read for the last time, gives keys and values and stays as it is.
-    dropout acts on both branches before the residual. space: for mixers that know the grid.
+    mlp_eps: of the MLP's norm, if not eps. dropout acts on both branches before the residual. space: for mixers that know the grid.
     """
 
     def __init__(
@@ -49,16 +49,17 @@ class PreNorm(Block):
         space: Space | None = None,
         norm_cross: bool | None = None,
         ends: bool = False,
+        mlp_eps: float | None = None,
     ):
         super().__init__()
         if ends and not (streams == 2 and modulate):
             raise BadArgument("a prefix that ends has a modulation of its own: give streams=2 and modulate")
         affine = modulate is None if affine is None else affine
-        make = lambda: make_norm(norm, width, affine=affine, eps=eps, bias=bias)  # noqa: E731
+        make = lambda small=eps: make_norm(norm, width, affine=affine, eps=small, bias=bias)  # noqa: E731
         self.ends = ends
         self.mixer = mixer.build(width=width, streams=streams, ends=ends, space=space)
         self.mlp = mlp.build(width=width, streams=1 if ends else streams) if mlp else None
-        self.norm_mixer, self.norm_mlp = make(), make() if mlp else None
+        self.norm_mixer, self.norm_mlp = make(), make(eps if mlp_eps is None else mlp_eps) if mlp else None
         self.cross = cross.build(width=width) if cross else None
         normed = modulate is None if norm_cross is None else norm_cross  # PixArt: modulated blocks cross-attend to the bare stream
         self.norm_cross = make_norm(norm, width, eps=eps, bias=bias) if cross and normed else None

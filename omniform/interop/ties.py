@@ -54,6 +54,30 @@ def joined(ours: str, theirs: Sequence[str], sizes: Sequence[int] | None = None,
     return Tie(ours, tuple(theirs), lambda xs: torch.cat(list(xs), dim), back)
 
 
+def permuted(ours: str, theirs: str, view: Sequence[int], order: Sequence[int], mine: Sequence[int], their: Sequence[int]) -> Tie:
+    """Theirs seen as `view`, its axes in another order, in our shape."""
+    inverse = [list(order).index(i) for i in range(len(order))]
+    turned = [view[i] for i in order]
+    return Tie(
+        ours,
+        (theirs,),
+        lambda xs: xs[0].reshape(tuple(view)).permute(*order).reshape(tuple(mine)),
+        lambda x: (x.reshape(turned).permute(*inverse).reshape(tuple(their)),),
+    )
+
+
+def copied(ours: str, theirs: Sequence[str]) -> Tie:
+    """One tensor that they write down several times; copies that differ are refused."""
+
+    def there(xs: Sequence[Tensor]) -> Tensor:
+        for name, x in zip(theirs, xs, strict=True):
+            if not torch.equal(x, xs[0]):
+                raise CheckpointError(f"{name!r} differs from {theirs[0]!r}, and they are one here; this checkpoint was trained with each its own")
+        return xs[0]
+
+    return Tie(ours, tuple(theirs), there, lambda x: (x,) * len(theirs))
+
+
 def reordered(ours: str, theirs: str, order: Tensor, dim: int = 0) -> Tie:
     """ours[i] = theirs[order[i]] along dim."""
     inverse = order.argsort()

@@ -146,6 +146,15 @@ def test_time_is_embedded_as_in_dit():
     assert torch.allclose(part(t), part.net(features), atol=1e-5) and torch.allclose(flipped(1 - t), part(t), atol=1e-5)
 
 
+def test_time_as_the_number_of_a_level():
+    torch.manual_seed(0)
+    part, levels = TimeEmbedding(D, features=8), TimeEmbedding(D, features=8, levels=1000)
+    levels.load_state_dict(part.state_dict())
+    number = torch.tensor([[0.0, 17, 998, 999]])
+    assert torch.equal(levels(1 - (number + 1) / 1000), part.net(torch.cat([f(number[..., None] * part.frequency) for f in (torch.cos, torch.sin)], -1)))
+    assert TimeEmbedding(D, features=8, closed=True).frequency[-1].item() == pytest.approx(1e-4)
+
+
 # ---- norms, MLPs, experts, blocks ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omniform.core.errors import CheckpointError
-from omniform.interop.ties import Table, Tie, joined, layers, reordered, same, shaped, transposed
+from omniform.interop.ties import Table, Tie, copied, joined, layers, permuted, reordered, same, shaped, transposed
 
 OWN = {"a": (3,), "qkv": (8, 5), "w": (2, 3), "patch": (4, 12), "rope": (6, 2), "mask": (1, 4)}
 TABLE = Table(
@@ -37,6 +37,19 @@ def test_there_and_back():
 def test_a_change_after_a_tie_is_undone_before_the_way_back():
     tie = same("scale", "gamma").then(lambda x: x - 1, lambda x: x + 1)      # a norm whose weight is written as 1 + w
     assert tie.there([torch.ones(2)]).tolist() == [0, 0] and tie.back(torch.zeros(2))[0].tolist() == [1, 1]
+
+
+def test_axes_in_another_order_and_back():
+    tie, x = permuted("w", "conv", (5, 3, 2, 2), (0, 2, 3, 1), (5, 12), (5, 3, 2, 2)), torch.randn(5, 3, 2, 2)
+    mine = tie.there([x])
+    assert torch.equal(mine, torch.einsum("dcpq->dpqc", x).reshape(5, 12)) and torch.equal(tie.back(mine)[0], x)
+
+
+def test_copies_are_one_and_must_be_copies():
+    tie, x = copied("w", ("a", "b")), torch.randn(3)
+    assert torch.equal(tie.there([x, x.clone()]), x) and [torch.equal(y, x) for y in tie.back(x)] == [True, True]
+    with pytest.raises(CheckpointError, match="'b' differs from 'a'"):
+        tie.there([x, x + 1])
 
 
 @pytest.mark.parametrize(
