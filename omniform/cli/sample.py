@@ -22,7 +22,7 @@ SPELLED = ("text", "molecule", "protein")
 
 @click.command(short_help="Generate with a trained system.")
 @click.argument("run")
-@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [default: one a label; 16; of text 1].")
+@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [one a label; 16; of text 1].")
 @click.option("--label", multiple=True, metavar="CLASS", help="Given in turn; may be repeated [default: all].")
 @click.option("--condition", multiple=True, metavar="KEY=VALUE", help="Anything else that the system is told.")
 @seed_option
@@ -32,12 +32,12 @@ SPELLED = ("text", "molecule", "protein")
 @click.option("--temperature", type=click.FloatRange(min=0), metavar="X", help="0 takes the likeliest.")
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K likeliest codes.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
-@click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the likeliest.")
+@click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the first.")
 @click.option("--repetition", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Above 1: codes that were said are less likely.")
-@click.option("--prompt", metavar="TEXT", help="A text to go on with; of a model that was taught to talk, what is said to it.")
-@click.option("--system", "role", metavar="TEXT", help="To such a model: what it is to be.")
-@click.option("--plain", is_flag=True, help="Of such a model: go on with the prompt as a mere text.")
-@click.option("--pickled", is_flag=True, help="Read weights from a .bin where there are no others (tensors only).")
+@click.option("--prompt", metavar="TEXT", help="A text to go on with; said to a model that talks.")
+@click.option("--system", "role", metavar="TEXT", help="To a model that talks: what it is to be.")
+@click.option("--plain", is_flag=True, help="Go on with the prompt as a mere text all the same.")
+@click.option("--pickled", is_flag=True, help="Weights may be read from a .bin, tensors only.")
 @click.option(
     "--out",
     "-o",

@@ -17,7 +17,7 @@ ASKED = "run.json"
 @click.argument("name", required=False)
 @data_options(required=False)
 @click.option("--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder [default: runs/NAME].")
-@click.option("--size", metavar="SIZE", default="tiny", help="tiny [default] or a published one (omniform show NAME).")
+@click.option("--size", metavar="SIZE", default="tiny", help="tiny [default] or a published one.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="How many steps [default: the recipe's].")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M", help="How long, in place of --steps.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Examples a step.")
@@ -32,7 +32,7 @@ ASKED = "run.json"
 )
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
 @click.option("--objective", metavar="NAME", help="Learn by align, self-align, subsampled, nested or mup besides; --set objective.KEY=VALUE.")
-@click.option("--codec", metavar="FOLDER", help="A trained codec to use; else a fresh one learns first.")
+@click.option("--codec", metavar="FOLDER", help="A trained codec; else a fresh one learns first.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest; --steps or --minutes: its new end.")
 @click.pass_context
 def train(context: click.Context, name: str | None, out: Path | None, resume: bool, **asked: Any) -> int:

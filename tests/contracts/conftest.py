@@ -95,6 +95,8 @@ def shrunk(name: str) -> Any:
             leaf = path.rsplit(".", 1)[-1]
             if leaf == "width":
                 changes[f"{part}.{path}"] = 8 if part == "codec" and recipe.network is not None else min(value, WIDTH)
+            elif leaf == "context" and recipe.network is not None and value != recipe.network.args["width"]:
+                continue  # as wide as the features that a condition gives
             elif leaf in LEAVES and not isinstance(value, Spec):
                 changes[f"{part}.{path}"] = LEAVES[leaf](value)
     recipe = recipe.but(changes)

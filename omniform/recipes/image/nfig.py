@@ -18,7 +18,7 @@ RECIPE = VAR.but(
         *VAR.source,
     ),
     sizes={"310M": {}, "600M": VAR.sizes["d20"]},
-    tiny={**VAR.tiny, "codec": BANDS.sized("tiny").codec},
+    tiny={**VAR.tiny, "codec": BANDS.sized("tiny").codec, "guidance.scale": 2.0},
     facts=(
         Fact("parameters", "310M", 310e6, 0.01, "table 1: 310 M"),
         Fact("parameters", "600M", 600e6, 0.01, "table 1: 600 M"),
