@@ -55,18 +55,19 @@ class SinCosPositions(nn.Module):
     """Fixed sines and cosines, the width shared out evenly over the axes, the last axis first (DiT's and MAE's code); cosines after sines.
 
     Axes that do not fill the width evenly leave zeros at its end. scale: what places are multiplied with (positions of a small grid stretched over a large one:
-    PixArt, SD3). axes: the numbers of those that are told, all if not said (VDT has a table of frames beside one of places).
+    PixArt, SD3), after `first` is added (a grid in the middle of a larger one: SD3's code). axes: the numbers of those that are told, all if not said (VDT has
+    a table of frames beside one of places).
     """
 
-    def __init__(self, width: int, space: Space, base: float = 10000.0, scale: float = 1.0, axes: tuple[int, ...] | None = None):
+    def __init__(self, width: int, space: Space, base: float = 10000.0, scale: float = 1.0, axes: tuple[int, ...] | None = None, first: float = 0.0):
         super().__init__()
-        self.width, self.scale, self.told = width, scale, tuple(range(len(space.axes))) if axes is None else tuple(axes)
+        self.width, self.scale, self.first, self.told = width, scale, first, tuple(range(len(space.axes))) if axes is None else tuple(axes)
         self.axes = len(self.told)
         half = width // self.axes // 2
         self.register_buffer("frequency", base ** (-torch.arange(half, dtype=torch.float64) / half).to(torch.float64), persistent=False)
 
     def forward(self, coord: Tensor) -> Tensor:
-        coord = one_row(coord).double() * self.scale
+        coord = (one_row(coord).double() + self.first) * self.scale
         parts = []
         for axis in reversed(self.told):
             angle = coord[..., axis, None] * self.frequency
@@ -135,8 +136,8 @@ class SpanRotary(nn.Module):
             raise BadArgument(f"expected a scale for each of the {len(space.axes)} axes, found {len(scale)}; write how much of the span a step is")
         num = width // (2 * len(scale))
         self.heads, self.rest = heads, width - 2 * num * len(scale)
-        frequency = math.pi / 2 * base ** torch.linspace(0, 1, num, dtype=torch.float64, device="cpu")
-        self.register_buffer("frequency", frequency.float(), persistent=False)
+        frequency = base ** torch.linspace(0, 1, num, device="cpu") * math.pi / 2  # in single precision, as the code has it: it shows in the highest
+        self.register_buffer("frequency", frequency, persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 
     def forward(self, coord: Tensor) -> Rotation:

@@ -85,7 +85,8 @@ class Autoencoder(LearnedCodec):
 
     shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the
     most. depth: residual blocks a resolution. distortion: a Distortion, |difference| if not said. critic: a
-    PatchCritic, or none. align: an alignment.Alignment of the latents, or none.
+    PatchCritic, or none. align: an alignment.Alignment of the latents, or none. network: Spec of convolutions.Convolutions
+    in place of encoder and decoder of this file; its stride is the codec's, and width and depth are its own.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Autoencoder(LearnedCodec):
         distortion: Spec | None = None,
         critic: Spec | None = None,
         align: Spec | None = None,
+        network: Spec | None = None,
     ):
         super().__init__()
         if len(shape) != 3:
@@ -108,8 +110,14 @@ class Autoencoder(LearnedCodec):
         size = grid_of(self.shape, stride, "stride")
         self.bottleneck = bottleneck.build(size=size)
         self.space = self.bottleneck.space((Axis("y", size[0]), Axis("x", size[1])))
-        self.encoder = encoder(shape[0], self.bottleneck.inputs, stride, width, depth)
-        self.decoder = decoder(self.bottleneck.channels, shape[0], stride, width, depth)
+        if network is None:
+            self.encoder = encoder(shape[0], self.bottleneck.inputs, stride, width, depth)
+            self.decoder = decoder(self.bottleneck.channels, shape[0], stride, width, depth)
+        else:
+            both = network.build()
+            if both.stride != stride:
+                raise BadArgument(f"the codec's stride is {stride} and its network's widths make one of {both.stride}; give that stride")
+            self.encoder, self.decoder = both.encoder(shape[0], self.bottleneck.inputs), both.decoder(self.bottleneck.channels, shape[0])
         self.distortion = (distortion or Spec(Absolute)).build()
         self.critic = None if critic is None else critic.build(colours=shape[0])
         self.align = None if align is None else align.build(channels=self.bottleneck.channels)

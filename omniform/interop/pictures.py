@@ -12,12 +12,12 @@ from ..conditions.conditioning import ClassLabel
 from ..core.errors import CheckpointError
 from ..core.spec import Spec
 from .language import DEEPEST, Asked
-from .ties import Reading, Table, Tie, copied, joined, layers, permuted, same, shaped
+from .ties import Reading, Table, Tie, copied, fused, layers, linear, permuted, same, shaped
 
 MAIN = "network.towers.main."
 BLOCK = MAIN + "backbone.blocks.{}."
 TEXT = "conditioning.parts.text."
-_LARGEST = 1 << 12
+LARGEST = 1 << 12
 """Latents along an edge that a configuration is believed to ask for (ours)."""
 
 
@@ -25,7 +25,8 @@ _LARGEST = 1 << 12
 class Grid:
     """Latents (channels, rows, columns) in patches: theirs come out (row, column, channel), ours as the codec lays them.
 
-    folded: the codec is an autoencoder under Folded, (row, column, channel); else Patches of given latents, (channel, row, column).
+    folded: the codec is an autoencoder under Folded, (row, column, channel); else Patches of given latents, (channel, row, column). frames: their first
+    convolution has a third axis, of time, one long.
     """
 
     channels: int
@@ -33,6 +34,7 @@ class Grid:
     shape: tuple[int, ...]
     width: int
     folded: bool = False
+    frames: bool = False
 
     def changes(self) -> dict[str, Any]:
         """The codec of a network by itself: latents are given."""
@@ -47,7 +49,8 @@ class Grid:
         c, p, num = self.channels, self.patch, self.channels * self.patch**2
         order = (0, 2, 3, 1) if self.folded else (0, 1, 2, 3)
         ours = MAIN + "embed.enter."
-        weight = permuted(ours + "weight", theirs + ".weight", (self.width, c, p, p), order, (self.width, num), (self.width, c, p, p))
+        their = (self.width, c, *([1] if self.frames else []), p, p)
+        weight = permuted(ours + "weight", theirs + ".weight", (self.width, c, p, p), order, (self.width, num), their)
         return [weight, same(ours + "bias", theirs + ".bias")]
 
     def leave(self, theirs: str, says: int = 1) -> list[Tie]:
@@ -59,16 +62,6 @@ class Grid:
             permuted(ours + "weight", theirs + ".weight", (*view, self.width), (*order, 4), (num, self.width), (num, self.width)),
             permuted(ours + "bias", theirs + ".bias", view, order, (num,), (num,)),
         ]
-
-
-def linear(ours: str, theirs: str, bias: bool = True) -> list[Tie]:
-    """A linear map, or a norm with weights."""
-    return [same(f"{ours}.{x}", f"{theirs}.{x}") for x in ("weight", *(["bias"] if bias else []))]
-
-
-def fused(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Tie]:
-    """Linear maps of the same width in one."""
-    return [joined(f"{ours}.{x}", [f"{name}.{x}" for name in theirs]) for x in ("weight", *(["bias"] if bias else []))]
 
 
 def timed(theirs: str) -> list[Tie]:
@@ -94,7 +87,7 @@ def _common(asked: Asked, norm: str) -> tuple[int, int, int]:
 def _grid(asked: Asked, width: int, sample: int, default_out: int | None) -> tuple[Grid, bool]:
     """How latents are cut, and whether the network speaks of a variance."""
     channels, patch = asked("in_channels", int, 4), asked("patch_size", int, 2)
-    side = asked("sample_size", int, sample, most=_LARGEST)
+    side = asked("sample_size", int, sample, most=LARGEST)
     out = asked("out_channels", int, default_out, null=True) or channels
     if out not in (channels, 2 * channels):
         raise CheckpointError(f"{asked.of} has out_channels={out} for {channels} channels; as many, or twice as many (a learned variance), are built here")
@@ -133,8 +126,8 @@ def dit(config: Mapping[str, Any]) -> Reading:
         ours, theirs = BLOCK.format(i), f"transformer_blocks.{i}."
         return [
             *linear(ours + "modulation.0.out", theirs + "norm1.linear"),
-            *_attended(ours, theirs, bias),
-            *_fed(ours, theirs),
+            *attended(ours, theirs, bias),
+            *fed(ours, theirs),
         ]
 
     def everywhere(ours: str, theirs: str) -> Tie:
@@ -151,12 +144,22 @@ def dit(config: Mapping[str, Any]) -> Reading:
     return Reading("DiT", "dit", changes, Table("DiT", ties, fixed=grid.fixed()))
 
 
-def _attended(ours: str, theirs: str, bias: bool) -> list[Tie]:
-    named = [f"{theirs}attn1.to_{x}" for x in "qkv"]
-    return [*fused(ours + "mixer.qkv.each.0", named, bias), *linear(ours + "mixer.out.each.0", theirs + "attn1.to_out.0")]
+def attended(
+    ours: str,
+    theirs: str,
+    bias: bool = True,
+    name: str = "attn1",
+    stream: int = 0,
+    out: str | None = "to_out.0",
+    named: Sequence[str] = ("to_q", "to_k", "to_v"),
+) -> list[Tie]:
+    """Self-attention of a stream. out: nothing where it is not answered."""
+    ties = fused(f"{ours}mixer.qkv.each.{stream}", [f"{theirs}{name}.{x}" for x in named], bias)
+    return ties if out is None else [*ties, *linear(f"{ours}mixer.out.each.{stream}", f"{theirs}{name}.{out}")]
 
 
-def _crossed(ours: str, theirs: str, bias: bool) -> list[Tie]:
+def crossed(ours: str, theirs: str, bias: bool = True) -> list[Tie]:
+    """Cross-attention."""
     named = [f"{theirs}attn2.to_{x}" for x in "kv"]
     return [
         *linear(ours + "cross.q", theirs + "attn2.to_q", bias),
@@ -165,7 +168,8 @@ def _crossed(ours: str, theirs: str, bias: bool) -> list[Tie]:
     ]
 
 
-def _fed(ours: str, theirs: str, stream: int = 0, name: str = "ff") -> list[Tie]:
+def fed(ours: str, theirs: str, stream: int = 0, name: str = "ff") -> list[Tie]:
+    """The MLP of a stream."""
     return [
         *linear(f"{ours}mlp.feed.each.{stream}.up", f"{theirs}{name}.net.0.proj"),
         *linear(f"{ours}mlp.feed.each.{stream}.down", f"{theirs}{name}.net.2"),
@@ -218,16 +222,16 @@ def pixart(config: Mapping[str, Any]) -> Reading:
         ours, theirs = BLOCK.format(i), f"transformer_blocks.{i}."
         return [
             shaped(ours + "modulation.0.offset", theirs + "scale_shift_table", (6 * width,), (6, width)),
-            *_attended(ours, theirs, bias),
-            *_crossed(ours, theirs, bias),
-            *_fed(ours, theirs),
+            *attended(ours, theirs, bias),
+            *crossed(ours, theirs, bias),
+            *fed(ours, theirs),
         ]
 
     ties = (
         *grid.enter("pos_embed.proj"),
         *timed("adaln_single.emb.timestep_embedder"),
         *(_sizes() if told else ()),
-        *(_caption("caption_projection") if features else ()),
+        *(captioned("caption_projection") if features else ()),
         *linear(MAIN + "backbone.shared.out", "adaln_single.linear"),
         *layers(depth, block),
         same(MAIN + "backbone.ending.table", "scale_shift_table"),
@@ -236,7 +240,8 @@ def pixart(config: Mapping[str, Any]) -> Reading:
     return Reading("PixArt", "pixart-sigma" if sigma else "pixart", changes, Table("PixArt", ties, fixed=grid.fixed()))
 
 
-def _caption(theirs: str) -> list[Tie]:
+def captioned(theirs: str) -> list[Tie]:
+    """The MLP of the caption."""
     return [*linear(TEXT + "into.0", theirs + ".linear_1"), *linear(TEXT + "into.2", theirs + ".linear_2")]
 
 

@@ -84,6 +84,22 @@ def reordered(ours: str, theirs: str, order: Tensor, dim: int = 0) -> Tie:
     return Tie(ours, (theirs,), lambda xs: xs[0].index_select(dim, order.to(xs[0].device)), lambda x: (x.index_select(dim, inverse.to(x.device)),))
 
 
+def linear(ours: str, theirs: str, bias: bool = True) -> list[Tie]:
+    """A linear map, or a norm with weights."""
+    return [same(f"{ours}.{x}", f"{theirs}.{x}") for x in ("weight", *(["bias"] if bias else []))]
+
+
+def fused(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Tie]:
+    """Linear maps of the same width in one."""
+    return [joined(f"{ours}.{x}", [f"{name}.{x}" for name in theirs]) for x in ("weight", *(["bias"] if bias else []))]
+
+
+def turned(ours: str, theirs: str, width: int) -> list[Tie]:
+    """A map to scale and shift, which is to shift and scale here."""
+    swap = lambda x: torch.cat([x[width:], x[:width]])  # noqa: E731
+    return [same(f"{ours}.{x}", f"{theirs}.{x}").then(swap, swap) for x in ("weight", "bias")]
+
+
 def layers(num: int, ties: Callable[[int], Iterable[Tie]]) -> list[Tie]:
     """The ties of each of `num` blocks."""
     return [tie for number in range(num) for tie in ties(number)]

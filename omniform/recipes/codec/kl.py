@@ -1,12 +1,14 @@
 """A convolutional autoencoder with a Gaussian bottleneck: images as a grid of continuous latents.
 
-Rombach et al. 2022, arXiv:2112.10752, section 3.1 and appendix G: KL regularisation of weight 1e-6.
+Rombach et al. 2022, arXiv:2112.10752, section 3.1 and appendix G: KL regularisation of weight 1e-6. "f8" is the network of the paper's code (what Stable
+Diffusion's latents are of); "light" computes nothing at full resolution.
 """
 
 from ...codecs.autoencoder import Autoencoder
 from ...codecs.bottleneck import KL
+from ...codecs.convolutions import Convolutions
 from ...core.spec import Spec
-from ...system.recipe import Recipe, Source
+from ...system.recipe import Fact, Recipe, Source
 
 RECIPE = Recipe(
     name="kl",
@@ -19,6 +21,7 @@ RECIPE = Recipe(
     codec=Spec(Autoencoder, {"stride": 8, "width": 128, "depth": 2, "bottleneck": Spec(KL, {"channels": 4, "weight": 1e-6})}),
     shape=(3, 256, 256),
     training={"batch": 64, "lr": 2e-3, "steps": 4000},
-    sizes={"f8": {}},
+    sizes={"f8": {"codec.network": Spec(Convolutions)}, "light": {}},
     tiny={"codec.stride": 4, "codec.width": 24, "codec.depth": 1, "codec.bottleneck": Spec(KL, {"channels": 4, "weight": 1e-3}), "shape": (1, 28, 28)},
+    facts=(Fact("codec_parameters", "f8", 83_653_863, 0, "official code, counted; diffusers' AutoencoderKL agrees"),),
 )

@@ -1,0 +1,117 @@
+"""The convolutional networks of latent diffusion's autoencoders, as published."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omniform.core.errors import BadArgument
+
+
+@final
+class Widening(nn.Module):
+    """conv(silu(norm(conv(silu(norm(x)))))) + x, through a map of its own where the width changes."""
+
+    def __init__(self, into: int, out: int, groups: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(groups, n, eps=1e-6) for n in (into, out))
+        self.convs = nn.ModuleList(nn.Conv2d(n, out, 3, padding=1) for n in (into, out))
+        self.past = nn.Conv2d(into, out, 1) if into != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            h = conv(F.silu(norm(h)))
+        return h + (x if self.past is None else self.past(x))
+
+
+@final
+class Looking(nn.Module):
+    """x + attention of one head over all places. x (B, C, h, w)."""
+
+    def __init__(self, width: int, groups: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x).flatten(2).mT
+        q, k, v = (z[:, None] for z in self.qkv(y).chunk(3, -1))
+        return x + self.out(F.scaled_dot_product_attention(q, k, v)[:, 0]).mT.unflatten(2, x.shape[2:])
+
+
+@final
+class Halved(nn.Module):
+    """A convolution of stride 2 that looks at one row and one column more below and to the right, and none above."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+@final
+class Doubled(nn.Module):
+    """Each place four times, then a convolution."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0))
+
+
+@final
+class Convolutions:
+    """Encoder and decoder of VQGAN (Esser et al. 2021, arXiv:2012.09841, table 7) and latent diffusion (arXiv:2112.10752, appendix G and official code).
+
+    widths: of each resolution, fine to coarse, halved between them. depth: residual blocks a resolution, one more in the decoder. groups: of the norms.
+    looks: attention between the two blocks in the middle. inner: channels of the latents where the networks meet them, if others than the bottleneck's
+    (before its map of 1 x 1). maps: whether there is such a map behind the encoder and before the decoder.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128, 256, 512, 512),
+        depth: int = 2,
+        groups: int = 32,
+        looks: bool = True,
+        inner: int = 0,
+        maps: tuple[bool, bool] = (True, True),
+    ):
+        if not widths or depth < 1 or any(w < 1 or w % groups for w in widths):
+            raise BadArgument(f"expected widths that {groups} groups divide and a depth of 1 or more, found {tuple(widths)} and {depth}")
+        if inner and not all(maps):
+            raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
+        self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
+        self.stride = 1 << (len(widths) - 1)
+
+    def _middle(self) -> list[nn.Module]:
+        width, groups = self.widths[-1], self.groups
+        return [Widening(width, width, groups), *([Looking(width, groups)] if self.looks else []), Widening(width, width, groups)]
+
+    def encoder(self, colours: int, out: int) -> nn.Sequential:
+        """Pixels (B, colours, H, W) to latents (B, out, H / stride, W / stride)."""
+        layers: list[nn.Module] = [nn.Conv2d(colours, self.widths[0], 3, padding=1)]
+        for level, width in enumerate(self.widths):
+            before = self.widths[max(level - 1, 0)]
+            layers += [Halved(before)] if level else []
+            layers += [Widening(width if i else before, width, self.groups) for i in range(self.depth)]
+        end = [nn.GroupNorm(self.groups, self.widths[-1], eps=1e-6), nn.SiLU(), nn.Conv2d(self.widths[-1], self.inner or out, 3, padding=1)]
+        return nn.Sequential(*layers, *self._middle(), *end, *([nn.Conv2d(self.inner or out, out, 1)] if self.maps[0] else []))
+
+    def decoder(self, into: int, colours: int) -> nn.Sequential:
+        """The way back."""
+        layers: list[nn.Module] = [nn.Conv2d(into, self.inner or into, 1)] if self.maps[1] else []
+        layers += [nn.Conv2d(self.inner or into, self.widths[-1], 3, padding=1), *self._middle()]
+        before = self.widths[-1]
+        for level, width in reversed(list(enumerate(self.widths))):
+            layers += [Widening(width if i else before, width, self.groups) for i in range(self.depth + 1)]
+            layers += [Doubled(width)] if level else []
+            before = width
+        return nn.Sequential(*layers, nn.GroupNorm(self.groups, before, eps=1e-6), nn.SiLU(), nn.Conv2d(before, colours, 3, padding=1))
