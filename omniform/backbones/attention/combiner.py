@@ -110,13 +110,14 @@ class Combiner(Block):
         """(B, H, S, Dh) each: a span's key, and its own expectation of the values."""
         if not len(members):
             return k[:, :, :0], v[:, :, :0]
-        members = _trimmed(members).to(k.device)
-        gone = (members < 0)[..., None]
-        at = members.clamp(min=0)
-        key = k[:, :, at].masked_fill(gone, -torch.inf).amax(-2)
-        query = q[:, :, at].masked_fill(gone, -torch.inf).amax(-2)
-        inside = _scores(query, k, members).float().softmax(-1).to(v.dtype)
-        return key, _weighed(inside, v, members)
+        sizes, keys, values = (members >= 0).sum(-1), [], []
+        order = sizes.argsort(stable=True)
+        for alike in order.split(sizes.unique(return_counts=True)[1].tolist()):  # by size: filled up to the longest, spans of powers of two cost the square
+            at = members[alike][:, : int(sizes[alike[0]])].to(k.device)
+            keys.append(k[:, :, at].amax(-2))
+            values.append(_weighed(_scores(q[:, :, at].amax(-2), k, at).float().softmax(-1).to(v.dtype), v, at))
+        back = order.argsort().to(k.device)
+        return torch.cat(keys, 2)[:, :, back], torch.cat(values, 2)[:, :, back]
 
 
 def _trimmed(index: Tensor) -> Tensor:
