@@ -72,7 +72,9 @@ def measure(seed: int) -> dict[str, float]:
 def judge(runs):
     (run,) = runs
     heard, leaked = min(run[f"{plan} least heard"] for plan in PLANS), max(run[f"{plan} most leaked"] for plan in PLANS)
-    said = f"each of 64 places moves every later answer by {heard:.0e} or more and every other by {leaked:.0e}; from 1,024 to 4,096 places the cost grows by the "
+    said = (
+        f"each of 64 places moves every later answer by {heard:.0e} or more and every other by {leaked:.0e}; from 1,024 to 4,096 places the cost grows by the "
+    )
     said += "power " + ", ".join(f"{run[f'{plan} slope']:.3f} ({plan})" for plan in PLANS)
     log = math.log(4096 * 12 / (1024 * 10)) / math.log(4)
     slopes = all(run[f"{plan} slope"] < (power if power > 1 else log) + 0.05 for plan, power in PLANS.items())

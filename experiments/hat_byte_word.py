@@ -73,8 +73,12 @@ def measure(seed: int) -> dict[str, float]:
 
 def judge(runs):
     (run,) = runs
-    said = f"{run['bytes']:.0f} bytes of {run['texts']:.0f} texts are {run['words']:.0f} words of {run['bytes'] / run['words']:.2f} bytes and {run['places']:.0f} "
-    said += f"places of the backbone, whose maps cost {run['share of the cost']:.4f} of what they would by the byte; {run['letters changed']:.0f} changed letters "
+    said = (
+        f"{run['bytes']:.0f} bytes of {run['texts']:.0f} texts are {run['words']:.0f} words of {run['bytes'] / run['words']:.2f} bytes and {run['places']:.0f} "
+    )
+    said += (
+        f"places of the backbone, whose maps cost {run['share of the cost']:.4f} of what they would by the byte; {run['letters changed']:.0f} changed letters "
+    )
     said += f"change one vector each, {run['changed elsewhere']:.0f} of them another one"
     places = run["places"] == run["words"] + run["texts"]
     cost = abs(run["share of the cost"] * run["bytes"] / run["places"] - 1) < 1e-6
