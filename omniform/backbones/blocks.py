@@ -194,3 +194,23 @@ class Parallel(Block):
     def forward(self, x: Tensor, env: Env) -> Tensor:
         drop = self.dropout if self.training else 0.0
         return x + _dropped(self.mixer(self.norm_mixer(x), env), drop) + _dropped(self.mlp(self.norm_mlp(x), env), drop)
+
+
+class SingleStream(Block):
+    """x + gate (mixer(m) + mlp(m)) with m = mod(norm(x)): attention and MLP beside each other under one modulation of three parts (ViT-22B, arXiv:2302.05442,
+    section 2; FLUX's and Meissonic's single-modal blocks, whose one map of [attention, hidden units] is the sum of an output map each).
+
+    With shift and scale 0 and gate 1 it is a Parallel whose norms have no weights. A mixer without a bias at its output leaves that to the MLP.
+    """
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec, norm: Literal["layer", "rms"] = "layer", eps: float = 1e-6):
+        super().__init__()
+        self.mixer, self.mlp = mixer.build(width=width), mlp.build(width=width)
+        self.norm = make_norm(norm, width, affine=False, eps=eps)
+        self.modulation = AdaLN(width, 3)
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        assert env.modulation is not None
+        shift, scale, gate = self.modulation(env.modulation)
+        m = modulated(self.norm(x), shift, scale)
+        return torch.addcmul(x, gate, self.mixer(m, env) + self.mlp(m, env))

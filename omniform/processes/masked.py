@@ -70,7 +70,7 @@ class Masked(Process[Unmasking]):
     progress; or (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code). weight "bound": by the rate of unmasking, so that the loss is an upper
     bound of the
     nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound"
-    (block diffusion).
+    (block diffusion). timed: the network is told the share that is shown, as time (Meissonic's masking rate).
     """
 
     likelihood = "bound"
@@ -86,6 +86,7 @@ class Masked(Process[Unmasking]):
         smoothing: float = 0.0,
         run: int | None = None,
         sampling: Sampling | None = None,
+        timed: bool = False,
     ):
         super().__init__()
         if schedule not in SCHEDULES:
@@ -95,7 +96,7 @@ class Masked(Process[Unmasking]):
         if steps < 1:
             raise BadArgument(f"a sample takes at least one step, not {steps}")
         self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
-        self.run = run
+        self.run, self.timed = run, timed
         self.sampling = sampling or Sampling()
 
     def _hidden(self, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor]:
@@ -123,6 +124,11 @@ class Masked(Process[Unmasking]):
         """(L,) which run each place is in."""
         return torch.arange(length) // (self.run or length)
 
+    def _asked(self, tokens: Tokens, known: Tensor, progress: Tensor) -> Query:
+        """The full question, told how much is shown where the network wants to know."""
+        shown = ((known & tokens.real).sum(1) / tokens.real.sum(1).clamp(min=1))[:, None] if self.timed else None
+        return asked(tokens, known, progress, shown)
+
     def pose(self, tokens: Tokens, *, rng: Rng, floor: Tensor | None = None) -> Posed:
         hide, weight = self._hidden(tokens, rng)
 
@@ -132,7 +138,7 @@ class Masked(Process[Unmasking]):
                 nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
             return nll * weight * hide, tokens.real if self.weight == "bound" else hide
 
-        return Posed(asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)), price)
+        return Posed(self._asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)), price)
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         posed = self.pose(tokens, rng=rng)
@@ -161,7 +167,7 @@ class Masked(Process[Unmasking]):
             key = sub.split("which").uniform(real.shape).to(real.device).double() + runs  # float32 would round some keys into the next run
             rank = key.masked_fill(~real, torch.inf).argsort(-1).argsort(-1) - before[:, runs]
             hide = (rank < size[:, runs]) & real
-            distribution = net(asked(tokens, ~hide, torch.zeros(tokens.batch, device=real.device))).distribution
+            distribution = net(self._asked(tokens, ~hide, torch.zeros(tokens.batch, device=real.device))).distribution
             if not distribution.exact:
                 raise Intractable(f"{type(distribution).__name__} has no likelihood, so a masked model of it has no bound; compare it by samples")
             total = total + (distribution.nll(tokens, rng=sub) * hide * (length / size)[:, runs]).sum(-1)
@@ -188,7 +194,7 @@ class Masked(Process[Unmasking]):
             progress = 1 - left / state.total.clamp(min=1)  # guidance as MAR has it: the share done after this step
         else:
             progress = state.progress
-        answer = net(asked(state.tokens, state.known, progress))
+        answer = net(self._asked(state.tokens, state.known, progress))
         if self.choose == "random":
             rank = torch.where(hidden, state.order, -1).argsort(dim=-1, descending=True, stable=True)  # hidden places first, by their order
             reveal = torch.zeros_like(hidden).scatter(1, rank, torch.arange(hidden.shape[1], device=hidden.device) < (now - left)[:, None])
@@ -221,7 +227,7 @@ class Masked(Process[Unmasking]):
         reveal = hidden & (rng.split("show").uniform(hidden.shape).to(hidden.device) < share)
         answer, tokens = state.answer, state.tokens
         if bool(reveal.any()):
-            answer = net(asked(tokens, state.known, state.progress)) if answer is None else answer
+            answer = net(self._asked(tokens, state.known, state.progress)) if answer is None else answer
             tokens = tokens.where(~reveal, answer.distribution.sample(rng=rng.split("draw"), how=self.sampling))
             answer = None
         known = state.known | reveal

@@ -98,3 +98,12 @@ def test_sizes_are_waves_through_the_mlp_of_their_group():
             part.encode(raw)
     with pytest.raises(BadArgument, match="share out"):
         Sizes(10, (2, 1), (1.0, 1.0, 1.0))
+
+
+def test_sizes_without_groups_are_read_together():
+    part = Sizes(12, (), (64.0, 2.0), features=4)
+    waves = lambda x: torch.tensor([math.cos(x), math.cos(x / 100), math.sin(x), math.sin(x / 100)])  # noqa: E731
+    want = part.whole(torch.cat([waves(32.0), waves(0.5)]))
+    assert torch.allclose(part.encode([[32.0, 0.5]]).pooled[0], want, atol=1e-5)
+    alone = [part.encode([[a, b]]).pooled for a, b in ((1.0, 1.0), (9.0, 1.0), (1.0, 9.0), (9.0, 9.0))]
+    assert not torch.allclose(alone[3] - alone[2], alone[1] - alone[0]), "one MLP sees both numbers"

@@ -238,6 +238,9 @@ class Case:
         """Something said for every condition."""
         said: dict[str, Any] = {}
         for name, part in self.system.conditioning.parts.items():
+            if hasattr(part, "usual"):
+                said[name] = part.usual + torch.arange(rows)[:, None]
+                continue
             said[name] = torch.arange(rows) % len(CLASSES) if hasattr(part, "classes") else [f"word {i}" for i in range(rows)]
         return said
 

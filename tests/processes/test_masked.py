@@ -226,3 +226,17 @@ def test_smoothing_is_of_codes_and_of_nothing_else():
 
     with pytest.raises(BadArgument, match="needs a categorical head, not Bits"):
         Masked(smoothing=0.1).loss(Binary(), tokens_of(EVERY[:4]), rng=Rng.seeded(0))
+
+
+def test_a_timed_model_is_told_the_share_that_is_shown():
+    process, heard = Masked(steps=4, timed=True), []
+    space = Space(axes=(Axis("place", 8),), vocab=(4,))
+
+    def net(query, remember=False):
+        heard.append((query.time[:, 0], query.known.float().mean(1)))
+        return Answer(Categorical(torch.zeros(2, 8, 1, 4)))
+
+    process.loss(net, space.blank(2), rng=Rng.seeded(0))
+    generate(process, net, space.blank(2), rng=Rng.seeded(0, 2))
+    assert len(heard) == 5 and all(torch.allclose(time, shown) for time, shown in heard)
+    assert heard[1][0].tolist() == [0, 0] and 0 < float(heard[-1][0][0]) < 1
