@@ -29,7 +29,7 @@ class Compressed(Block):
         super().__init__()
         sizes = [a.size for a in space.axes]
         if space.coord is not None or len(sizes) != 2 or factor < 1 or any(n % factor for n in sizes):
-            raise BadArgument(f"squares of {factor} x {factor} are cut from a grid of two axes that they divide, not from {sizes}; choose another factor or shape")
+            raise BadArgument(f"a grid of two axes that squares of {factor} divide is expected, not {sizes}; choose another factor or shape")
         self.factor, self.grid = factor, (sizes[0] // factor, sizes[1] // factor)
         self.small = Space(axes=tuple(replace(a, size=n) for a, n in zip(space.axes, self.grid, strict=True)), channels=width)
         self.enter, self.into = _mapped(width, width), _mapped(width, width)

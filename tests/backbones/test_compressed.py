@@ -75,7 +75,7 @@ def test_squares_of_one_place_are_the_inner_backbone_between_maps():
 
 
 def test_what_cannot_be_compressed_is_refused():
-    with pytest.raises(BadArgument, match="grid of two axes that they divide"):
+    with pytest.raises(BadArgument, match="grid of two axes that squares of 3 divide"):
         made(3)
     with pytest.raises(PatternUnsupported, match="all codes of a picture at once"):
         made(2)(torch.zeros(2, 24, D), replace(env(24), pattern="any"))
