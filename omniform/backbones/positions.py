@@ -168,6 +168,18 @@ class Buckets(nn.Module):
         return self.table[:, torch.where(far < exact, far.long(), grown)].transpose(0, 1)
 
 
+def alibi(heads: int, groups: int = 1) -> list[float]:
+    """How steeply each head's score falls with distance: 2^(-8 i / n) for n heads (ALiBi, arXiv:2108.12409, section 3); where n is no power of two, those of the
+    power below and then every second one of the power above (its official code). groups: as many times the slopes of heads / groups heads (Tranception,
+    arXiv:2205.13760, section 3.1), so that each group sees near and far."""
+    if groups < 1 or heads % groups:
+        raise BadArgument(f"{heads} heads do not divide into {groups} groups of equal slopes; choose another number of groups")
+    num = heads // groups
+    power = 2 ** (num.bit_length() - 1)
+    row = lambda n: [2 ** (-8 * (i + 1) / n) for i in range(n)]  # noqa: E731
+    return (row(power) + row(2 * power)[::2][: num - power]) * groups
+
+
 class Rotation(NamedTuple):
     """One question's rotations, made once for all blocks: (B or 1, 1 or H, L, 2 P)."""
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from omniform import recipes
 from omniform.backbones.attention import Attention
 from omniform.backbones.mlp import Mlp, Pattention, RoutedLinear
-from omniform.backbones.positions import Buckets, Rotary
-from omniform.backbones.sequence import ShortConv
+from omniform.backbones.positions import Buckets, Rotary, alibi
+from omniform.backbones.sequence import HeadConv, ShortConv
 from omniform.core.errors import BadArgument, PatternUnsupported, TurnError
 from omniform.core.net import Context, Env, Record
 from omniform.core.query import visible
@@ -95,7 +95,62 @@ def test_primer_without_its_convolution_is_attention():
     assert torch.equal(plain(rand(B, L, D), env(pattern="causal")), blended(rand(B, L, D), env(pattern="causal")))
 
 
-# ---- relative bias, muted rotation -----------------------------------------------------------------------------------
+# ---- HeadConv --------------------------------------------------------------------------------------------------------
+
+def test_convolutions_over_groups_of_heads_one_head_after_another():
+    heads, wide, taps = 4, 3, (1, 3, 5, 7)
+    part = HeadConv(3 * heads * wide, wide, (heads,) * 3, taps)
+    x, doc = rand(B, 11, 3 * heads * wide), torch.tensor([[0] * 8 + [1] * 3]).expand(B, -1)
+    got = part(x, env(11, doc=doc)).view(B, 11, 3, heads, wide)
+    x = x.view(B, 11, 3, heads, wide)
+    for first, last in ((0, 8), (8, 11)):
+        for what in range(3):
+            for head, num in enumerate(taps):
+                y = x[:, first:last, what, head].transpose(1, 2)
+                if num > 1:
+                    w, b = part.weights[head - 1][:, what], part.biases[head - 1][what]
+                    y = F.conv1d(F.pad(y, (num - 1, 0)), w.flip(0).T[:, None], b, groups=wide)
+                assert torch.allclose(got[:, first:last, what, head], y.transpose(1, 2), atol=1e-5)
+
+
+def test_heads_of_a_group_share_their_filter_and_grouped_keys_have_fewer():
+    part = HeadConv(16 * 2, 2, (8, 4, 4))
+    weight, bias = part.filters()
+    q, k, v = (y.view(7, -1, 2) for y in weight.split([16, 8, 8], 1))
+    assert torch.equal(q[:, ::2], q[:, 1::2]) and (k.shape[1], v.shape[1]) == (4, 4)
+    assert [int(y.abs().sum(-1).gt(0).sum()) for y in q.unbind(1)[::2]] == [1, 3, 5, 7]
+    assert torch.equal(q[:, 0], torch.tensor([1.0] + [0.0] * 6)[:, None].expand(-1, 2)) and not bias[:4].any()
+    assert sum(p.numel() for p in HeadConv(3 * 768, 64, (12,) * 3).parameters()) == 3456, "a layer of the smallest Tranception"
+
+
+def test_convolutions_over_groups_remember_six_rows():
+    part, x = HeadConv(24, 2, (4, 4, 4)), rand(B, 12, 24)
+    whole, record, said = part(x, env(12, pattern="causal")), Record(), []
+    with torch.no_grad():
+        for first, last in ((0, 1), (1, 2), (2, 9), (9, 12)):
+            asked = env(last - first, first, record=record)
+            said.append(part(x[:, first:last], asked))
+            record.extend(asked.turn, asked.lane, asked.doc)
+    assert torch.allclose(torch.cat(said, 1), whole, atol=1e-5) and record.blocks[""].kept.shape == (B, 6, 24)
+
+
+def test_tranception_without_its_convolutions_is_attention():
+    plain, blended = Attention(D, 4, slopes=4), Attention(D, 4, slopes=4, blend=Spec(HeadConv))
+    blended.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        for weight, bias in zip(blended.blend.weights, blended.blend.biases, strict=True):
+            weight.zero_()[0] = 1.0
+            bias.zero_()
+    assert torch.allclose(plain(rand(B, L, D), env()), blended(rand(B, L, D), env()), atol=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(6, 6, 6), (4, 2, 2)])
+def test_heads_that_do_not_divide_into_groups_are_refused(shares):
+    with pytest.raises(BadArgument, match="divide by 4"):
+        HeadConv(2 * sum(shares), 2, shares)
+
+
+# ---- relative bias, slopes, muted rotation ---------------------------------------------------------------------------
 
 def test_buckets_are_t5s():
     part = Buckets(1)
@@ -106,6 +161,19 @@ def test_buckets_are_t5s():
     want = [n if n < 16 else min(31, 16 + int(math.log(n / 16) / math.log(8) * 16)) for n in far.tolist()]
     assert got.tolist() == want
     assert part(torch.zeros(1, 1, 1), far[None, :, None].float()).eq(0).all(), "nothing is told of what lies ahead"
+
+
+@pytest.mark.parametrize(("heads", "groups", "powers"), [
+    (8, 1, [1, 2, 3, 4, 5, 6, 7, 8]), (12, 4, [4, 8, 2] * 4), (20, 4, [2, 4, 6, 8, 1] * 4), (6, 1, [2, 4, 6, 8, 1, 3]), (4, 4, [8] * 4),
+])
+def test_slopes_fall_by_powers_of_two_and_again_in_every_group(heads, groups, powers):
+    assert alibi(heads, groups) == [2.0**-p for p in powers]
+    assert Attention(4 * heads, heads, slopes=groups).slopes.tolist() == alibi(heads, groups)
+
+
+def test_slopes_of_groups_that_heads_do_not_divide_into_are_refused():
+    with pytest.raises(BadArgument, match="6 heads do not divide into 4 groups"):
+        Attention(24, 6, slopes=4)
 
 
 def test_a_muted_place_has_no_query_and_no_key():

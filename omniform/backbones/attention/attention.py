@@ -11,7 +11,7 @@ from ...core.errors import BadArgument
 from ...core.net import KV, Block, Env
 from ...core.spec import Spec
 from ..norms import QkNorm, normalised
-from ..positions import rotate
+from ..positions import alibi, rotate
 from ..streams import Beside, Streams
 from .kernels import attend
 from .subsets import subset
@@ -33,9 +33,10 @@ class Attention(Block):
     or "cosine" with a learned scale a head (VAR's code). biases: which linears have one: any of "q", "k", "v", "o". streams 2: the prefix has weights of its
     own (MM-DiT, arXiv:2403.03206, section 4). ends: the prefix is read and not answered, (B, prefix + L, D) -> (B, L, D).
     kinds: each kind of token has weights of its own (mixture of transformers, arXiv:2411.04996); all of them see one another all the same.
-    slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes. Rotary positions come from the stack (env.rotation), and so does a relative bias.
+    slopes: ALiBi (arXiv:2108.12409), the distance summed over the axes; as a number, so many groups of heads that have the same slopes each (Tranception).
+    Rotary positions come from the stack (env.rotation), and so does a relative bias.
     linear: Spec of what makes queries, keys, values and the output, one each, in place of linear maps (TokenFormer, MoHD). blend: Spec of what each of the
-    three passes through after it, told the heads' channels (Primer's convolution along the sequence).
+    three passes through after it, told the heads' channels, width and shares (Primer's and Tranception's convolutions along the sequence).
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Attention(Block):
         head_width: int | None = None,
         biases: str = "qkvo",
         qk_norm: QkNorm = "none",
-        slopes: bool = False,
+        slopes: bool | int = False,
         streams: int = 1,
         qk_eps: float = 1e-6,
         ends: bool = False,
@@ -68,14 +69,14 @@ class Attention(Block):
         else:
             self.qkv = Streams(streams, lambda: Beside(linear.build(width=width, out=size) for size in self.sizes))
             self.out = Streams(1 if ends else streams, lambda: linear.build(width=inner, out=width))
-        self.blend = None if blend is None else blend.build(channels=sum(self.sizes))
+        self.blend = None if blend is None else blend.build(channels=sum(self.sizes), head_width=self.head_width, shares=tuple(self.shares))
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
         self.keep: float | None = None  # set by an objective: what share of the keys is drawn in training
         if slopes:
-            self.register_buffer("slopes", torch.tensor([2 ** (-8 * (i + 1) / heads) for i in range(heads)]), persistent=False)
+            self.register_buffer("slopes", torch.tensor(alibi(heads, int(slopes))), persistent=False)
         else:
             self.slopes = None
 
