@@ -169,9 +169,9 @@ class Buckets(nn.Module):
 
 
 def alibi(heads: int, groups: int = 1) -> list[float]:
-    """How steeply each head's score falls with distance: 2^(-8 i / n) for n heads (ALiBi, arXiv:2108.12409, section 3); where n is no power of two, those of the
-    power below and then every second one of the power above (its official code). groups: as many times the slopes of heads / groups heads (Tranception,
-    arXiv:2205.13760, section 3.1), so that each group sees near and far."""
+    """How steeply each head's score falls with distance: 2^(-8 i / n) for n heads (ALiBi, arXiv:2108.12409, section 3); where n is no power of two, those of
+    the power below and then every second one of the power above (its official code). groups: as many times the slopes of heads / groups heads, so that each
+    group sees near and far (Tranception, arXiv:2205.13760, section 3.1)."""
     if groups < 1 or heads % groups:
         raise BadArgument(f"{heads} heads do not divide into {groups} groups of equal slopes; choose another number of groups")
     num = heads // groups

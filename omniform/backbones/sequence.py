@@ -91,7 +91,7 @@ class HeadConv(ShortConv):
     def __init__(self, channels: int, head_width: int, shares: Sequence[int], taps: Sequence[int] = (1, 3, 5, 7)):
         nn.Module.__init__(self)
         if any(heads % len(taps) for heads in shares) or head_width * sum(shares) != channels or min(taps) < 1:
-            raise BadArgument(f"{len(taps)} groups of heads need heads that divide by {len(taps)} and taps from 1, not {tuple(shares)} heads and taps {tuple(taps)}")
+            raise BadArgument(f"{len(taps)} groups of heads need heads that divide by {len(taps)} and taps from 1, not {tuple(shares)} and taps {tuple(taps)}")
         self.taps, self.groups = max(taps), tuple(taps)
         self.each = [heads // len(taps) for heads in shares]
         start = lambda num, *shape: nn.Parameter(torch.empty(*shape, len(shares), head_width).uniform_(-(num**-0.5), num**-0.5))  # noqa: E731
