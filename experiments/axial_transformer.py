@@ -22,7 +22,8 @@ from omniform.system.facts import counted
 
 CLAIM = claims.Claim(
     row="axial-transformer",
-    says="Each value sees every earlier one and no later, a layer compares O(N sqrt N) pairs, and while drawing the outer tower is asked once a row, not a place",
+    says="Each value sees every earlier one and no later, a layer compares O(N sqrt N) pairs, and while drawing the "
+    "outer tower is asked once a row, not a place",
     source="arXiv:1912.12180, section 3.2 (complexity), 3.3 (semi-parallel sampling)",
     recipes=("axial-transformer",),
     budget="a minute: three channels of 5 x 6, width 16; counting up to 3 x 128 x 128 on the meta device",

@@ -18,7 +18,8 @@ from omniform.system.counting import Counting
 
 CLAIM = claims.Claim(
     row="hat-byte-word",
-    says="The backbone is asked once a word and once for the end: a byte costs it less by the mean length of a word; other bytes in a word change one vector of it",
+    says="The backbone is asked once a word and once for the end: a byte costs it less by the mean length of a word; "
+    "other bytes in a word change one vector of it",
     source="arXiv:2501.10322, section 2 (sequence length of the backbone) and section 4 (robustness to changed characters)",
     recipes=("hat-byte-word",),
     budget="seconds: 16 texts of 160 bytes, one after another",
