@@ -13,7 +13,7 @@ from ..core.errors import BadArgument
 from ..core.net import Net
 from ..core.query import Answer, Query
 
-Ramp = Literal["constant", "rising", "power_cosine"]
+Ramp = Literal["constant", "rising", "falling", "power_cosine"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Term:
 class ClassifierFree:
     """(1 + g) said - g unsaid, with g = scale - 1 (arXiv:2207.12598, equation 6); the weights of both terms sum to one.
 
-    ramp: g over progress p: "constant"; "rising": g p (VAR's code, where g = scale, and MAR's); "power_cosine": g (1 - cos(pi p^3)) / 2 (TiTok's code).
+    ramp: g over progress p: "constant"; "rising": g p (VAR's code, where g = scale, and MAR's); "falling": g (1 - p)
+    (MAGNeT, arXiv:2401.04577, section 3.4); "power_cosine": g (1 - cos(pi p^3)) / 2 (TiTok's code).
     interval: shares of progress between which guidance acts (arXiv:2404.07724).
     """
 
     def __init__(self, scale: float, ramp: Ramp = "constant", interval: tuple[float, float] = (0.0, 1.0)):
-        if ramp not in ("constant", "rising", "power_cosine"):
-            raise BadArgument(f"guidance rises 'constant', 'rising' or 'power_cosine', not {ramp!r}")
+        if ramp not in ("constant", "rising", "falling", "power_cosine"):
+            raise BadArgument(f"guidance rises 'constant', 'rising', 'falling' or 'power_cosine', not {ramp!r}")
         self.scale, self.ramp, self.interval = scale, ramp, interval
 
     def extra(self, progress: Tensor) -> Tensor:
@@ -41,6 +42,8 @@ class ClassifierFree:
         g = torch.full_like(progress, self.scale - 1)
         if self.ramp == "rising":
             g = g * progress
+        elif self.ramp == "falling":
+            g = g * (1 - progress)
         elif self.ramp == "power_cosine":
             g = g * (1 - torch.cos(torch.pi * progress**3)) / 2
         low, high = self.interval

@@ -50,6 +50,10 @@ class Categorical(Distribution):
         log = self.logits.float().log_softmax(-1)
         return -(log.exp() * log).sum((-1, -2))
 
+    def book(self, number: int) -> Self:
+        """One codebook's alone."""
+        return type(self)(self.logits[:, :, number : number + 1])
+
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(change(self.logits))
 

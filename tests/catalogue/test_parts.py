@@ -14,11 +14,8 @@ BESIDE = (HOUSE.parent / "experiments", HOUSE.parent / "examples")
 AWAITED = {
     "AxialPositions": "axial-transformer",  # a learned vector an axis, summed
     "BPE": "omni-dna",  # pieces of DNA
-    "Coarse": "magnet",  # codebook after codebook
-    "Delay": "songgen",  # codebooks one step apart
     "PatchCritic": "video-ldm-align-your-latents",  # its autoencoder learns against one
     "Perceptual": "video-ldm-align-your-latents",  # and by features
-    "RVQ": "magnet",  # the codebooks
     "Together": "paraformer",  # a transcript in one question
 }
 """Class that nothing uses yet -> the row whose recipe will; once that row is built, it does or the class goes."""
