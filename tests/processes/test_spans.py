@@ -23,7 +23,8 @@ from omniform.core.tokens import Axis, Space
 from omniform.heads.categorical import Categorical, CategoricalHead
 from omniform.processes.masked import Masked, asked
 from omniform.processes.spans import Spans, starts_for
-from omniform.system.network import Near, Network
+from omniform.system.near import Near
+from omniform.system.network import Network
 
 L, V, Q = 14, 5, 3
 SPACE = Space(axes=(Axis("time", L),), vocab=(V,) * Q)

@@ -19,7 +19,8 @@ from ...conditions.guidance import ClassifierFree
 from ...core.spec import Spec
 from ...heads.categorical import CategoricalHead
 from ...processes.spans import Spans
-from ...system.network import Near, Network
+from ...system.near import Near
+from ...system.network import Network
 from ...system.recipe import Fact, Recipe, Source
 
 TEXT = Spec(Caption, {"features": 768, "length": 128, "into": "linear"})
