@@ -98,6 +98,37 @@ class Embed(nn.Module):
         return x if self.norm is None else self.norm(x)
 
 
+class EmbedPivots(nn.Module):
+    """Tokens, and in a second phase what the network thought about some of them: kind 0 and 1 hold content in the first channels of vec, 2 a state (B, L, D) of
+    the network's width, 3 nothing: a learned content there (Hi-MAR's code). Hidden places are left to the backbone, which knows their mask.
+
+    space: of pivots, those at 0 of the first axis, and dense places.
+    """
+
+    def __init__(self, width: int, space: Space):
+        super().__init__()
+        self.channels, self.pivots = space.channels, int((space.places[:, 0] == 0).sum())
+        self.enter, self.state = nn.Linear(space.channels, width), nn.Linear(width, width)
+        self.blank = nn.Parameter(torch.randn(self.pivots, space.channels) * 0.02)
+
+    def places(self, coord: Tensor) -> list[Tensor]:
+        """Nothing is said about places."""
+        return []
+
+    def forward(
+        self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
+    ) -> Tensor:
+        """(B, L, D)."""
+        vec, kind, n = query.tokens.vec, query.tokens.kind[..., None], self.pivots
+        assert vec is not None
+        content = vec[..., : self.channels].to(self.enter.weight.dtype)
+        empty = F.pad(self.blank, (0, 0, 0, content.shape[1] - n)).to(content.dtype)
+        x = self.enter(torch.where(kind == 3, empty, content))
+        if vec.shape[-1] == self.state.in_features != self.channels or bool((kind == 2).any()):
+            x = torch.cat([torch.where(kind[:, :n] == 2, self.state(vec[:, :n].to(x.dtype)), x[:, :n]), x[:, n:]], 1)
+        return x if add is None else x + add[:, None]
+
+
 class Bare(nn.Module):
     """A query's continuous content as it is, in the first channels of the stream, zeros behind: for a backbone that makes its own tokens of it."""
 

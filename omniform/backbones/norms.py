@@ -146,3 +146,24 @@ class Modulated(nn.Module):
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """x (1 + scale) + shift."""
     return torch.addcmul(shift, x, 1 + scale)
+
+
+class ScaleAware(nn.Module):
+    """A block's own stretch of what its stack says about the phase: b + a c, one a and b a phase; scale and gate of mixer and MLP, no shift (Hi-MAR's code).
+
+    It is given (B, 1, phases + 4 D): which phase, as a 1 among zeros, and c. At the start a is 0 and b leaves a plain block.
+    """
+
+    def __init__(self, width: int, chunks: int, phases: int = 2):
+        super().__init__()
+        if chunks != 6:
+            raise BadArgument(f"ScaleAware modulates a block of mixer and MLP: 6 chunks, not {chunks}")
+        self.phases = phases
+        self.slope = nn.Parameter(torch.zeros(phases, 4 * width))
+        self.offset = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 1.0]).repeat_interleave(width).repeat(phases, 1))
+
+    def forward(self, told: Tensor) -> tuple[Tensor, ...]:
+        which, c = told[..., : self.phases], told[..., self.phases :]
+        scale, gate, scale2, gate2 = (which @ self.offset + which @ self.slope * c).chunk(4, -1)
+        none = torch.zeros_like(scale)
+        return none, scale, gate, none, scale2, gate2

@@ -165,6 +165,14 @@ class EncodeKnown(Block):
         self.buffer_places = nn.Parameter(torch.randn(2, buffer, width) * 0.02)
         self.buffer = buffer
 
+    def _own(self, env: Env) -> tuple[nn.ModuleList, nn.ModuleList, Tensor, Tensor]:
+        """Places of encoder and of decoder, those of the buffer (2, buffer, D), and the mask (D,) or (L, D) of this question."""
+        return self.encode_places, self.decode_places, self.buffer_places, self.mask
+
+    def _half(self, half: Block, x: Tensor, here: Env, env: Env) -> Tensor:
+        """Encoder or decoder. here: what it consults; env: what the whole does."""
+        return half(x, here)
+
     def _placed(self, x: Tensor, env: Env, parts: nn.ModuleList, buffer: Tensor) -> Tensor:
         places = sum((p(env.coord[:, env.prefix :]) for p in parts), torch.zeros((), device=x.device))
         if not env.prefix:
@@ -185,20 +193,23 @@ class EncodeKnown(Block):
         real = ahead(env.doc >= 0, torch.ones_like(env.known[:1, :1]))
         known = ahead(env.known, torch.ones_like(env.known[:1, :1])) & real
         coord = ahead(env.coord, torch.zeros_like(env.coord[:1, :1]))
-        x = self.norm(self._placed(x, env, self.encode_places, self.buffer_places[0]))
+        encode_places, decode_places, buffer, mask = self._own(env)
+        if mask.dim() == 2:
+            mask = torch.cat([mask.new_zeros(front, mask.shape[1]), mask])
+        x = self.norm(self._placed(x, env, encode_places, buffer[0]))
         count = known.sum(1)
         most = int(count.max())
-        z = self.mask.to(x.dtype).expand(x.shape[0], x.shape[1], -1)
+        z = mask.to(x.dtype).expand(x.shape[0], x.shape[1], -1)
         if most:
             keep = known.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
             inside = torch.arange(most, device=count.device) < count[:, None]
             spread = lambda y: keep[..., None].expand(-1, -1, y.shape[-1])  # noqa: E731
-            y = self.enter(self.encoder(x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front)))
+            y = self.enter(self._half(self.encoder, x.gather(1, spread(x)), self._env(env, inside, coord.gather(1, spread(coord)), front), env))
             at = torch.where(inside, keep, keep[:, :1])
             z = z.to(y.dtype).scatter(1, at[..., None].expand(-1, -1, x.shape[-1]), torch.where(inside[..., None], y, y[:, :1]))
-            z = torch.where(known[..., None], z, self.mask.to(y.dtype))  # a row that knows nothing has written something to its first place
-        z = self._placed(z, env, self.decode_places, self.buffer_places[1])
-        z = self.decoder(z, self._env(env, real, coord, front))
+            z = torch.where(known[..., None], z, mask.to(y.dtype))  # a row that knows nothing has written something to its first place
+        z = self._placed(z, env, decode_places, buffer[1])
+        z = self._half(self.decoder, z, self._env(env, real, coord, front), env)
         if env.prefix:
             z = torch.cat([z[:, :1].expand(-1, env.prefix, -1), z[:, front:]], 1)
         for part in self.last_places or ():
@@ -212,3 +223,33 @@ class EncodeKnown(Block):
         zero = torch.zeros_like(doc)
         mask = None if whole else visible(zero, zero, doc)[:, None]
         return replace(env, coord=coord, kind=zero, turn=zero, lane=zero, doc=doc, known=inside, pattern="full" if whole else "any", mask=mask, prefix=front)
+
+
+class EncodeKnownTwice(EncodeKnown):
+    """EncodeKnown for two phases, told apart by the kind of the last place (0: the first): tables of places, of the buffer and of the mask, a vector a
+    place, are each phase's own; its halves are told the phase by a map that all their blocks share, and stretch it (norms.ScaleAware).
+
+    Hi-MAR, arXiv:2505.20288, section 3.2, and official code.
+    """
+
+    def __init__(self, width: int, space: Space, encoder: Spec, decoder: Spec, positions: tuple[Spec, ...] = (), buffer: int = 1, last_positions: bool = False):
+        super().__init__(width, space, encoder, decoder, positions, buffer, last_positions)
+        self.mask, self.buffer_places = (nn.Parameter(torch.randn(2, n, width) * 0.02) for n in (space.length, 2 * buffer))
+        place = lambda: nn.ModuleList(p.build(width=width, space=space) for p in positions)  # noqa: E731
+        self.encode_places_again, self.decode_places_again = place(), place()
+        self.phases = nn.ModuleList(nn.Embedding(2, width) for _ in range(2))
+        self.tell = nn.ModuleList(nn.Linear(width, 4 * width) for _ in range(2))
+        for table in self.phases:
+            nn.init.normal_(table.weight, std=0.02)
+
+    def _own(self, env: Env) -> tuple[nn.ModuleList, nn.ModuleList, Tensor, Tensor]:
+        again = int(env.kind[0, -1] != 0)
+        buffer = self.buffer_places[again].unflatten(0, (2, -1))
+        places = (self.encode_places_again, self.decode_places_again) if again else (self.encode_places, self.decode_places)
+        return *places, buffer, self.mask[again]
+
+    def _half(self, half: Block, x: Tensor, here: Env, env: Env) -> Tensor:
+        which, again = int(half is self.decoder), int(env.kind[0, -1] != 0)
+        c = self.tell[which](F.silu(self.phases[which].weight[again]))
+        phase = F.one_hot(torch.tensor(again, device=c.device), 2).to(c)
+        return half(x, replace(here, modulation=torch.cat([phase, c]).expand(x.shape[0], 1, -1)))

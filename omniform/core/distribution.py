@@ -82,6 +82,9 @@ class Distribution(ABC):
     exact: ClassVar[bool]
     """Whether nll is a likelihood, in nats; else a bound or a surrogate."""
 
+    together: ClassVar[bool] = False
+    """Whether all asked places are drawn together, so that some of them cannot be drawn alone."""
+
     @abstractmethod
     def nll(self, target: Says, *, rng: Rng) -> Tensor:
         """(B, L) nats."""

@@ -44,6 +44,7 @@ class Field(Distribution):
     """
 
     exact = False
+    together = True
 
     def __init__(self, hidden: Sequence[Tensor], weights: Sequence[Tensor], head: FieldHead):
         self.hidden, self.weights, self.head = list(hidden), list(weights), head
@@ -93,15 +94,19 @@ class FieldHead(Head):
     inner: Spec of a flow. network: Spec of a backbone of width `hidden`, modulated by time and hidden state place by place (FlowAR's spatial adaLN,
     arXiv:2412.15205, section 3.3: of the time alone it would be DiT's). time: Spec of an embedding of the noise level. axis: whose coordinate
     parts the tokens into fields. cross: the backbone is also told the hidden states as a cross condition, and the time apart from them: modulation is
-    (time, time and hidden state), 2 * hidden wide (the official code of the larger sizes).
+    (time, time and hidden state), 2 * hidden wide (the official code of the larger sizes). positions: Specs of parts added to the noisy tokens.
     """
 
-    def __init__(self, width: int, space: Space, inner: Spec, network: Spec, time: Spec, hidden: int, axis: str = "scale", cross: bool = False):
+    def __init__(
+        self, width: int, space: Space, inner: Spec, network: Spec, time: Spec, hidden: int, axis: str = "scale", cross: bool = False,
+        positions: tuple[Spec, ...] = (),
+    ):
         super().__init__()
         self.channels, self.cross = space.channels, cross
         self.enter, self.told = nn.Linear(space.channels, hidden), nn.Linear(width, hidden)
         self.time = time.build(width=hidden)
         self.network = network.build(width=hidden, space=space)
+        self.positions = nn.ModuleList(p.build(width=hidden, space=space) for p in positions)
         self.cross_norm = nn.RMSNorm(hidden, eps=1e-6) if cross else None
         self.out = nn.Linear(hidden, space.channels)
         nn.init.zeros_(self.out.weight)
@@ -156,7 +161,10 @@ class FieldHead(Head):
             pattern="full",
             mask=None,
         )
-        return self.out(self.network(self.enter(x.to(h.dtype)), env))
+        z = self.enter(x.to(h.dtype))
+        for part in self.positions:
+            z = z + part(coord).to(z.dtype)
+        return self.out(self.network(z, env))
 
     def forward(self, h: Tensor) -> Field:
         return Field([h], [h.new_ones(h.shape[0])], self)

@@ -120,6 +120,19 @@ class Masked(Process[Unmasking]):
         rank = rng.split("hide").uniform((rows, length)).to(real.device).masked_fill(~real, 2.0).argsort(-1).argsort(-1)
         return (rank < count[:, None]) & real, torch.ones_like(share)[:, None]
 
+    def knowns(self, length: int) -> list[int]:
+        """How many places are known at each question; where each place is shown by itself, the most questions that there can be."""
+        if self.choose == "independent":
+            return [0] * min(self.steps, length)
+        known, counts = 0, []
+        for step in range(self.steps):
+            counts.append(known)
+            left = int((SCHEDULES[self.schedule](torch.tensor((step + 1) / self.steps)) * length).floor())
+            known = length - (0 if step + 1 == self.steps else min(max(left, 1), max(length - known - 1, 0)))
+            if known == length:
+                break
+        return counts
+
     def _runs(self, length: int) -> Tensor:
         """(L,) which run each place is in."""
         return torch.arange(length) // (self.run or length)
@@ -211,7 +224,9 @@ class Masked(Process[Unmasking]):
         return replace(state, tokens=tokens, known=known, step=state.step + 1, at=state.at + 1, progress=torch.where(done, 1.0, u), done=done)
 
     def _drawn_at(self, answer: Answer, tokens: Tokens, reveal: Tensor, rng: Rng) -> Tokens:
-        """Draws only where something is to be shown: a denoising head is dear."""
+        """Draws only where something is to be shown: a denoising head is dear. What is drawn together is drawn everywhere, and shown there only."""
+        if answer.distribution.together:
+            return tokens.where(~reveal, answer.distribution.sample(rng=rng.split("draw"), how=self.sampling))
         most = int(reveal.sum(1).max())
         index = reveal.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
         drawn = answer.distribution.gather(index).sample(rng=rng.split("draw"), how=self.sampling)

@@ -16,13 +16,12 @@ from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.tokens import Tokens
 from ..processes.grids import grid
-from ..processes.masked import SCHEDULES
 from ..processes.paths import Prediction
 from .build import assemble
 from .counting import Counting as _Counting
 from .counting import Shadow as _Shadow
 from .counting import Unstarted as _Unstarted
-from .network import Branch
+from .network import Branch, Sequel
 from .recipe import Fact, Recipe
 from .system import CodecSystem, System
 
@@ -118,19 +117,25 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     idle += sum((m.groups - m.shared - m.top) * m.weight[0].numel() for m in modules if isinstance(m, RoutedLinear))
     terms, blank = 1 if system.guidance is None else len(system.guidance.terms()), space.blank(1)
     asks = asks_of(system.process, blank)
-    counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), sum(a.times for a in asks), terms)
+    counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), round(sum(a.times for a in asks)), terms)
     if not costs:
         return counts
     if hasattr(system.process, "questions"):
         with torch.no_grad(), _Shadow():
             net = system.network.open(_context(system))
             each = [(_spent(net, query).total, times) for query, times in system.process.questions(_blank(system))]
-        return replace(counts, multiply_adds=round(sum(c for c, _ in each)), multiply_adds_per_sample=round(sum(c * n for c, n in each)))
+            heads = [
+                (_inside(system, head := system.network.towers[stage].head), drawn * _evaluations(head.inner))
+                for stage, drawn in getattr(system.process, "draws", lambda blank: {})(_blank(system)).items()
+            ]
+        asked = each[: getattr(system.process, "asked", len(each))]
+        question = sum(c for c, _ in asked) + sum(c * space.length for c, _ in heads)
+        return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sum(c * n for c, n in (*each, *heads))))
     with torch.no_grad(), _Shadow():
         query = _question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
-        towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch) for tower in system.network.towers.values())
+        towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch | Sequel) for tower in system.network.towers.values())
         every = replace(query, known=torch.ones_like(query.known)) if getattr(system.process, "dropped", 0) else query  # generation drops nothing
         sample = _priced(system, every, whole if every is query else _spent(net, every), asks)
         question = towers * whole.total + _inside(system) * _denoising(system)[1]
@@ -160,11 +165,11 @@ def _question(system: System) -> Query:
     raise BadArgument(f"{type(system.process).__name__} asks nothing in training, so its questions cannot be counted")
 
 
-def _inside(system: System) -> float:
+def _inside(system: System, head: Any = None) -> float:
     """Multiply-adds of one pass of a head's own small network, over one token (a denoising head's) or by the token (a field's); else 0."""
-    head, _ = _denoising(system)
+    head = head or _denoising(system)[0]
     if hasattr(head, "denoised"):
-        length = system.codec.space.length
+        length = head.counts[-1] if hasattr(system.process, "draws") else system.codec.space.length
         with _Counting() as spent:
             head.denoised(*(torch.zeros(1, length, *n, device="meta") for n in ((head.channels,), (), (system.network.width,))))
         return spent.total / length
@@ -232,7 +237,7 @@ def asks_of(process: Any, blank: Tokens) -> list[Ask]:
     if hasattr(process, "solver"):
         return [Ask(length, times=_evaluations(process))]
     if hasattr(process, "choose"):
-        return [Ask(length, known=known) for known in _shown(process, length)]
+        return [Ask(length, known=known) for known in process.knowns(length)]
     return [Ask(length, times=getattr(process, "steps", 1))]
 
 
@@ -252,20 +257,6 @@ def _evaluations(flow: Any) -> int:
     for t, s in zip(times, times[1:], strict=False):
         z, past = flow.solver.step(Asking(), flow.path, z, torch.tensor(t, dtype=torch.float64), torch.tensor(s, dtype=torch.float64), past, rng)
     return calls
-
-
-def _shown(masked: Any, length: int) -> list[int]:
-    """How many places are known at each question; where each place is shown by itself, the most questions that there can be."""
-    if masked.choose == "independent":
-        return [0] * min(masked.steps, length)
-    known, counts = 0, []
-    for step in range(masked.steps):
-        counts.append(known)
-        left = int((SCHEDULES[masked.schedule](torch.tensor((step + 1) / masked.steps)) * length).floor())
-        known = length - (0 if step + 1 == masked.steps else min(max(left, 1), max(length - known - 1, 0)))
-        if known == length:
-            break
-    return counts
 
 
 def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> float:

@@ -60,7 +60,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "buffer": lambda x: min(x, 2),
     "codes": lambda x: min(x, 32),
     "temperature": lambda x: max(x, 0.2),  # what is drawn is drawn at random
-    "scales": lambda x: (1, 2, 4),
+    "scales": lambda x: (1, 2, 4)[-len(x) :],
     "dropout": lambda x: 0.0,
     "vocab": lambda x: min(x, 32) if isinstance(x, int) else x,
     "start": lambda x: None if x is None else 31,
