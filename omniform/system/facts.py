@@ -21,8 +21,9 @@ from .build import assemble
 from .counting import Counting as _Counting
 from .counting import Shadow as _Shadow
 from .counting import Unstarted as _Unstarted
-from .network import Branch, Sequel
+from .network import Branch
 from .recipe import Fact, Recipe
+from .sequel import Sequel
 from .system import CodecSystem, System
 
 

@@ -19,8 +19,8 @@ from ...processes.flow import Flow
 from ...processes.paths import Betas, Linear
 from ...processes.pivoted import Pivoted
 from ...processes.solvers import Ancestral, Euler
-from ...system.network import Sequel
 from ...system.recipe import Fact, Source
+from ...system.sequel import Sequel
 from ..codec.kl import RECIPE as KL
 from .mar import RECIPE as MAR
 from .mar import VIT
