@@ -67,7 +67,8 @@ class Flow(Process[Denoising]):
     `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one. shown: Spec of
     shown.Shown; dropped: the share of a row's places that training leaves out: not known and not counted (for a backbone that skips them,
     stack.DeferredMask; arXiv:2407.15811). centred: noise less its mean over places. capped: an error of the data counts 1 / b(t)^2, as that of the velocity
-    that it means on the straight path, with t at most this (ADiT, arXiv:2503.03965). A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
+    that it means on the straight path, with t at most this (ADiT, arXiv:2503.03965).
+    A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
     """
 
     def __init__(
