@@ -231,18 +231,27 @@ class Pooled(nn.Module):
 class TimeEmbedding(nn.Module):
     """Noise level to a vector: cosines and sines of 1000 t, then Linear, SiLU, Linear (DiT's code). t (B, n) -> (B, n, D). flip: of 1 - t, the literature's
     time. levels: of the number of the noise level instead, 0 the least of so many (DDPM's; paths.Betas has level i at 1 - (i + 1) / levels), to the nearest.
-    closed: the last frequency is 1 / period itself (diffusers' DiT)."""
+    closed: the last frequency is 1 / period itself (diffusers' DiT). scale: in place of 1000 (SiT's code: 1)."""
 
-    def __init__(self, width: int, features: int = 256, period: float = 10000.0, flip: bool = False, levels: int = 0, closed: bool = False):
+    def __init__(
+        self,
+        width: int,
+        features: int = 256,
+        period: float = 10000.0,
+        flip: bool = False,
+        levels: int = 0,
+        closed: bool = False,
+        scale: float = 1000.0,
+    ):
         super().__init__()
         half = features // 2
-        self.flip, self.levels = flip, levels
+        self.flip, self.levels, self.scale = flip, levels, scale
         self.register_buffer("frequency", torch.exp(-math.log(period) * torch.arange(half) / (half - closed)), persistent=False)
         self.net = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
         for i in (0, 2):
             nn.init.normal_(self.net[i].weight, std=0.02)
 
     def forward(self, time: Tensor) -> Tensor:
-        said = ((1 - time) * self.levels).round() - 1 if self.levels else 1000.0 * (1 - time if self.flip else time)
+        said = ((1 - time) * self.levels).round() - 1 if self.levels else self.scale * (1 - time if self.flip else time)
         angle = said.float().unsqueeze(-1) * self.frequency
         return self.net(torch.cat([angle.cos(), angle.sin()], -1).to(self.net[0].weight.dtype))

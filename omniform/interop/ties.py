@@ -106,16 +106,32 @@ def layers(num: int, ties: Callable[[int], Iterable[Tie]]) -> list[Tie]:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """One of their tensors that holds several things, in order along dim: ties speak of its pieces, by names that no checkpoint has."""
+
+    theirs: str
+    pieces: tuple[str, ...]
+    sizes: tuple[int, ...]
+    dim: int = 0
+
+    def taken(self, whole: Tensor, piece: str) -> Tensor:
+        """One piece of it."""
+        return whole.split(list(self.sizes), self.dim)[self.pieces.index(piece)]
+
+
+@dataclass(frozen=True)
 class Table:
     """All ties of a checkpoint. of: whose table it is, for messages.
 
     ignored: what they keep and we do not need, as (regular expression, why). fixed: what we have and they do not, as name -> the number that fills it.
+    cuts: those of theirs that are taken apart before any tie reads them.
     """
 
     of: str
     ties: tuple[Tie, ...]
     ignored: tuple[tuple[str, str], ...] = ()
     fixed: Mapping[str, float] | None = None
+    cuts: tuple[Cut, ...] = ()
 
     def __post_init__(self) -> None:
         for side, names in (("ours", [t.ours for t in self.ties]), ("theirs", [n for t in self.ties for n in t.theirs])):
@@ -129,6 +145,11 @@ class Table:
         for tie in self.ties:
             made = tie.back(torch.empty(tuple(own[tie.ours]), device="meta"))
             shapes.update({name: tuple(x.shape) for name, x in zip(tie.theirs, made, strict=True)})
+        for cut in self.cuts:
+            first = shapes[cut.pieces[0]]
+            if tuple(shapes.pop(piece)[cut.dim] for piece in cut.pieces) != cut.sizes:
+                raise ValueError(f"the table of {self.of} cuts {cut.theirs!r} into {cut.sizes}, which its pieces are not")
+            shapes[cut.theirs] = (*first[: cut.dim], sum(cut.sizes), *first[cut.dim + 1 :])
         return shapes
 
     def check(self, own: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]]) -> None:
@@ -150,7 +171,9 @@ class Table:
 
     def ours(self, own: Mapping[str, Sequence[int]], theirs: Callable[[str], Tensor]) -> dict[str, Tensor]:
         """Our tensors (their shapes in own), from a reader of theirs, which is asked for one tie at a time."""
-        made = {tie.ours: tie.there([theirs(name) for name in tie.theirs]).contiguous() for tie in self.ties}
+        cut = {piece: cut for cut in self.cuts for piece in cut.pieces}
+        read = lambda name: cut[name].taken(theirs(cut[name].theirs), name) if name in cut else theirs(name)  # noqa: E731
+        made = {tie.ours: tie.there([read(name) for name in tie.theirs]).contiguous() for tie in self.ties}
         return {**made, **{name: torch.full(tuple(own[name]), float(number)) for name, number in (self.fixed or {}).items()}}
 
     def theirs(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -158,6 +181,8 @@ class Table:
         made: dict[str, Tensor] = {}
         for tie in self.ties:
             made.update({name: x.contiguous() for name, x in zip(tie.theirs, tie.back(own[tie.ours]), strict=True)})
+        for cut in self.cuts:
+            made[cut.theirs] = torch.cat([made.pop(piece) for piece in cut.pieces], cut.dim)
         return made
 
 

@@ -99,13 +99,30 @@ def _spoken(space: Any) -> str:
     return f"{what} along {', '.join(a.name for a in space.axes)}"
 
 
-def load(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:
+def load(
+    where: str | Path,
+    *,
+    pickled: bool = False,
+    recipe: str | None = None,
+    size: str | None = None,
+    codec: str | Path | CodecSystem | System | None = None,
+) -> System | CodecSystem:
     """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
     Theirs: a folder of transformers (config.json and safetensors), a .gguf file, "package:NAME" for a package that carries a model, "hf:OWNER/NAME" for a
     repository of the hub. pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
+
+    A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
+    codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet.
     """
     folder = _folder(where)
+    if recipe is not None:
+        return _of_paper(folder, adopting.paper(recipe, size), codec, pickled)
+    if size is not None or codec is not None:
+        raise CheckpointError("size and codec are of a bare file, whose recipe must be said; give recipe, or neither")
+    if folder.suffix in adopting.BARE and folder.is_file():
+        known = ", ".join(adopting.PAPERS)
+        raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=")
     if adopting.is_foreign(folder):
         return adopting.load_foreign(folder, pickled=pickled)
     if folder.is_file():
@@ -113,6 +130,10 @@ def load(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
         raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
     return system_build.load(folder)
+
+
+def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool) -> System:
+    return adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
 
 
 def _folder(where: str | Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omniform.core.errors import CheckpointError
-from omniform.interop.ties import Table, Tie, copied, joined, layers, permuted, reordered, same, shaped, transposed
+from omniform.interop.ties import Cut, Table, Tie, copied, joined, layers, permuted, reordered, same, shaped, transposed
 
 OWN = {"a": (3,), "qkv": (8, 5), "w": (2, 3), "patch": (4, 12), "rope": (6, 2), "mask": (1, 4)}
 TABLE = Table(
@@ -79,3 +79,17 @@ def test_layers_and_shapes_that_cost_nothing():
     assert [t.ours for t in table.ties] == ["b.0.w", "b.1.w", "b.2.w"] and isinstance(table.ties[0], Tie)
     vast = {f"b.{i}.w": (1 << 30, 1 << 30) for i in range(3)}
     assert table.their_shapes(vast)["h.2.w"] == (1 << 30, 1 << 30)            # a petabyte, and nothing is allocated
+
+
+def test_one_of_theirs_is_cut_into_several_of_ours():
+    cut = Cut("places", ("places[:2]", "places[2:]"), (2, 3), 1)
+    own = {"buffer": (2, 4), "table": (3, 4)}
+    one = shaped("buffer", "places[:2]", (2, 4), (1, 2, 4))
+    table = Table("t", (one, Tie("table", ("places[2:]",), lambda xs: xs[0][0], lambda x: (x[None],))), cuts=(cut,))
+    assert table.their_shapes(own) == {"places": (1, 5, 4)}
+    places = torch.randn(1, 5, 4)
+    ours = table.ours(own, {"places": places}.__getitem__)
+    assert torch.equal(ours["buffer"], places[0, :2]) and torch.equal(ours["table"], places[0, 2:])
+    assert torch.equal(table.theirs(ours)["places"], places)
+    with pytest.raises(ValueError, match="cuts 'places' into"):
+        table.their_shapes({"buffer": (2, 4), "table": (4, 3)})

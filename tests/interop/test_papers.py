@@ -1,0 +1,166 @@
+"""Checkpoints of papers' repositories: their names and shapes, listed in shapes/, against our recipes; there and back; as files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import omniform as of
+from omniform.core.errors import CheckpointError
+from omniform.interop.adopting import paper
+from omniform.interop.papers import PAPERS
+from omniform.system.facts import built
+
+SHAPES = Path(__file__).parent / "shapes"
+
+
+def listed(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
+    """size -> name -> shape; {28} in a name stands for 0 to 27."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for line in (SHAPES / f"{name}.txt").read_text().splitlines():
+        first, *rest = line.split()
+        if first == "#":
+            size = found.setdefault(rest[0], {})
+            continue
+        many = re.search(r"\{(\d+)\}", first)
+        names = [first] if many is None else [first.replace(many[0], str(i)) for i in range(int(many[1]))]
+        size.update({n: tuple(map(int, rest)) for n in names})
+    return found
+
+
+LISTS = {name: listed(name) for name in PAPERS}
+
+
+def own_of(recipe):
+    return {n: tuple(x.shape) for n, x in built(recipe).state_dict().items() if not n.startswith("codec.")}
+
+
+def test_every_published_size_is_listed():
+    for name, sizes in LISTS.items():
+        published = set(paper(name).sizes) - {"XL/2-GVP", "XL/2-VP"}  # SiT's paths: the same network
+        assert set(sizes) == published, name
+
+
+@pytest.mark.parametrize("name, size", [(name, size) for name, sizes in LISTS.items() for size in sizes])
+def test_a_table_is_one_to_one_and_complete(name, size):
+    own, theirs = own_of(paper(name, size)), LISTS[name][size]
+    table = PAPERS[name].table(own)
+    table.check(own, theirs)
+    wanted = table.their_shapes(own)
+    left = {n for n in theirs if n not in wanted}
+    assert all(any(re.fullmatch(pattern, n) for pattern, _ in table.ignored) for n in left)
+    assert all(any(re.fullmatch(pattern, n) for n in left) for pattern, _ in table.ignored), "something is ignored that they do not have"
+
+
+def small(name):
+    """A recipe of the family with a narrow network of its real kind."""
+    if name == "mar":
+        half = {f"network.backbone.{h}.{k}": v for h in ("encoder", "decoder") for k, v in (("depth", 1), ("block.mixer.heads", 2))}
+        changes = {**half, "network.width": 16, "network.head.depth": 1, "network.head.hidden": 8, "network.backbone.buffer": 3}
+    else:
+        changes = {"network.width": 16, "network.backbone.depth": 2, "network.backbone.block.mixer.heads": 2}
+        changes |= {"network.backbone.block.mlp.hidden": 24, "network.backbone.rotary.head_width": 8} if name == "llamagen" else {}
+    return paper(name).but(changes, sizes={}, tiny={}, facts=())
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_weights_go_there_and_back(name):
+    own = own_of(small(name))
+    table = PAPERS[name].table(own)
+    theirs = {n: torch.randn(shape) for n, shape in table.their_shapes(own).items()}
+    ours = table.ours(own, theirs.__getitem__)
+    assert {n: tuple(x.shape) for n, x in ours.items()} == own
+    back = table.theirs(ours)
+    if name == "sit":
+        for x in ("weight", "bias"):  # of each place of a patch: four means, and four variances that nobody reads
+            one, other = (y.pop(f"final_layer.linear.{x}").unflatten(0, (4, 2, 4)) for y in (theirs, back))
+            assert torch.equal(one[:, 0], other[:, 0]) and not other[:, 1].any()
+    turned = {n for n in theirs if n.endswith(("t_embedder.mlp.0.weight", "time_embed.mlp.0.weight"))}  # by angles: equal to rounding
+    assert theirs.keys() == back.keys()
+    for n in theirs:
+        torch.testing.assert_close(back[n], theirs[n], rtol=0, atol=1e-5 if n in turned else 0)
+
+
+@pytest.mark.parametrize("name, ours, theirs, count", [
+    ("dit", "network.time.net.0.weight", "t_embedder.mlp.0.weight", lambda k: k + 1),
+    ("mar", "network.towers.main.head.mlp.time.0.weight", "diffloss.net.time_embed.mlp.0.weight", lambda k: 999 - k),
+])  # fmt: skip
+def test_a_noise_level_that_they_count_otherwise(name, ours, theirs, count):
+    """Their level k of a thousand and our number for it make the same vector."""
+    own = own_of(small(name))
+    tie = next(t for t in PAPERS[name].table(own).ties if t.ours == ours)
+    assert tie.theirs == (theirs,)
+    weight = torch.randn(own[ours], dtype=torch.float64)
+    frequency = 10000.0 ** (-torch.arange(128, dtype=torch.float64) / 128)
+    said = lambda k: torch.cat([(k * frequency).cos(), (k * frequency).sin()])  # noqa: E731
+    for k in (0, 1, 500, 999):
+        torch.testing.assert_close(tie.there([weight]) @ said(count(k)), weight @ said(k))
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    """A paper's checkpoint of the family of DiT in the size of a test, and the recipe under a name that can be asked for."""
+    recipe = small("dit")
+    own = own_of(recipe)
+    table = PAPERS["dit"].table(own)
+    generator = torch.Generator().manual_seed(0)
+    theirs = {n: torch.randn(shape, generator=generator) for n, shape in table.their_shapes(own).items()}
+    return recipe, {**theirs, "pos_embed": torch.zeros(1, 256, 16)}, tmp_path_factory.mktemp("papers")
+
+
+@pytest.mark.parametrize("inside", [None, "ema", "model", "state_dict"])
+def test_a_bare_file_and_what_a_training_script_leaves(letters, inside):
+    from omniform.interop.adopting import load_paper
+
+    recipe, theirs, folder = letters
+    file = folder / f"{inside}.pt"
+    worse = {n: torch.zeros_like(x) for n, x in theirs.items()}
+    besides = {"opt": {"state": {}}, "args": argparse.Namespace(lr=1e-4, model="DiT-S/2"), **({"model": worse} if inside == "ema" else {})}
+    kept = theirs if inside is None else {**besides, inside: theirs}
+    torch.save(kept, file)
+    system = load_paper(file, recipe, pickled=True)
+    assert torch.equal(system.conditioning.parts["label"].table.weight, theirs["y_embedder.embedding_table.weight"])
+    assert not system.training
+
+
+def test_safetensors_need_no_permission(letters):
+    from omniform.interop.adopting import load_paper
+
+    recipe, theirs, folder = letters
+    save_file(theirs, folder / "x.safetensors")
+    assert load_paper(folder / "x.safetensors", recipe).recipe.name == "dit"
+
+
+def test_a_trained_codec_takes_the_place_of_theirs(letters):
+    from omniform.verbs.building import _of_paper
+
+    recipe, theirs, folder = letters
+    save_file(theirs, folder / "y.safetensors")
+    codec = of.build("kl", None, changes={"codec.width": 8, "codec.depth": 1})
+    system = _of_paper(folder / "y.safetensors", recipe, codec, False)
+    assert system.codec.inner is codec.codec and system.generate(1, {"label": [3]}, steps=1).shape == (1, 3, 256, 256)
+    other = of.build("kl", None, changes={"codec.width": 8, "codec.depth": 1, "codec.bottleneck.channels": 16})
+    with pytest.raises(CheckpointError, match="reads other tokens than the given codec makes"):
+        _of_paper(folder / "y.safetensors", recipe, other, False)
+
+
+def test_what_is_not_said_or_does_not_fit_is_refused(letters):
+    _, theirs, folder = letters
+    file = folder / "wrong.pt"
+    torch.save(theirs, file)
+    for how, says in (
+        ({}, r"says nothing of its architecture; say recipe= \(dit, sit, var"),
+        ({"size": "XL/2"}, "whose recipe must be said"),
+        ({"recipe": "dit", "size": "S/2"}, r"pickled=True"),
+        ({"recipe": "dit", "size": "S/2", "pickled": True}, r"has no 'blocks\.\d+\."),
+        ({"recipe": "gpt"}, "no checkpoint of a paper's repository is read as 'gpt'"),
+    ):
+        with pytest.raises(CheckpointError, match=says):
+            of.load(file, **how)
+    with pytest.raises(CheckpointError, match="is no file"):
+        of.load(folder / "nothing.pt", recipe="dit", pickled=True)
