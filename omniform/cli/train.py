@@ -173,6 +173,7 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
 
 def _run(system: Any, data: Any, out: Path, how: dict[str, Any], *, resume: bool, progress: bool | None) -> int:
     """The training, and a line on how it ended; 130 if it was interrupted."""
+    from omniform.training.team import Team
     from omniform.verbs.learning import train as trained
 
     run = trained(system, data, out=out, resume=resume, progress=progress, **how)
@@ -181,5 +182,6 @@ def _run(system: Any, data: Any, out: Path, how: dict[str, Any], *, resume: bool
         where = f"after step {run.steps}" if run.steps else "while its codec was learning"
         click.echo(f"stopped {where}; omniform train --resume --out {out} goes on", err=True)
         return 130
-    click.echo(f"{out}: {run.steps} steps in {run.seconds:.1f} s{loss}")
+    if Team().leads:
+        click.echo(f"{out}: {run.steps} steps in {run.seconds:.1f} s{loss}")
     return 0

@@ -436,13 +436,13 @@ def test_processes_that_do_not_find_each_other_are_refused(toy, data, short, mon
         train(toy(), data, short())
 
 
-def test_under_accelerate_launch(tmp_path):
-    """The same command, two processes: one run, one line about it."""
+def test_two_processes_on_the_command_line(tmp_path):
+    """The same command under a launcher (accelerate's own starts torch's on GPUs, and one process on a CPU without MPI): one run, one line about it."""
     small = ["--set", "network.width=16", "--set", "network.backbone.depth=1", "--set", "network.backbone.block.mixer.heads=2"]
     command = ["train", "gpt", "--data", "stdlib", "--steps", "3", "--batch", "8", "--out", str(tmp_path / "r"), *small]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-              "--dynamo_backend", "no", "--main_process_port", "0", "-m", "omniform", "-q"]
-    said = subprocess.run([*launch, *command], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"})
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "omniform", "-q"]
+    said = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"})
     assert said.returncode == 0, said.stderr[-2000:]
     assert said.stdout.count("3 steps in") == 1 and [r for r in rows(tmp_path / "r") if r[1] == "loss"][-1][0] == 3
     assert sorted(os.listdir(tmp_path / "r")) == ["checkpoint", "log.csv", "run.json", "tensorboard"]
