@@ -15,7 +15,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-VERBS = ("build", "train", "load", "save", "score", "evaluate", "compare", "systems")
+VERBS = ("build", "train", "load", "save", "score", "evaluate", "compare", "systems", "export", "push")
 __all__ = [*VERBS, "OmniformError", "data", "interop"]  # noqa: F822
 
 

@@ -19,6 +19,7 @@ import click
 from omniform import __version__
 from omniform.cli.data import data
 from omniform.cli.demo import demo
+from omniform.cli.export import export, push
 from omniform.cli.look import show, systems
 from omniform.cli.measure import compare, evaluate, score
 from omniform.cli.sample import sample
@@ -52,7 +53,7 @@ def omniform(context: click.Context, quiet: bool, traceback: bool) -> None:
     context.obj = {"progress": False if quiet else None}
 
 
-for _command in (demo, systems, show, train, sample, score, evaluate, compare, data):
+for _command in (demo, systems, show, train, sample, score, evaluate, compare, data, export, push):
     omniform.add_command(_command)
 
 

@@ -48,15 +48,19 @@ def assemble(recipe: Recipe, codec: Codec | None = None, *, seed: int = 0) -> Sy
             raise RecipeError(f"{recipe.name} cannot be built so: {error}") from error
 
 
-def save(system: System | CodecSystem, folder: str | Path, *, notes: Mapping[str, Any] | None = None, compact: bool = False) -> None:
-    """safetensors and JSON, written atomically. compact: matrices as 8-bit integers with a scale a row, everything else as bfloat16 (a quarter of the size,
-    lossy)."""
+def save(
+    system: System | CodecSystem, folder: str | Path, *, notes: Mapping[str, Any] | None = None, compact: bool = False, beside: Mapping[str, str] | None = None
+) -> None:
+    """safetensors and JSON, written atomically, and texts beside them by name.
+
+    compact: matrices as 8-bit integers with a scale a row, everything else as bfloat16 (a quarter of the size, lossy).
+    """
     from .storage import write_folder
 
     weights = {k: v.contiguous().cpu() for k, v in system.state_dict().items()}
     if compact:
         weights = compacted(weights)
-    write_folder(Path(folder), {"weights.safetensors": weights, "recipe.json": system.recipe_json(), "notes.json": dict(notes or {})})
+    write_folder(Path(folder), {"weights.safetensors": weights, "recipe.json": system.recipe_json(), "notes.json": dict(notes or {}), **(beside or {})})
 
 
 _CODES, _SCALE = ".int8", ".int8_scale"
@@ -96,12 +100,12 @@ def expanded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load(folder: str | Path) -> System | CodecSystem:
     """A system from a folder that `save` or a training run wrote (a run's averaged weights where it has them). Its learned codec counts as trained."""
-    from .storage import find_folder, read_folder
+    from .storage import find_folder, listed, read_folder
 
     folder = Path(folder)
     if find_folder(folder / "checkpoint") is not None:
         folder = folder / "checkpoint"
-    files = read_folder(folder)
+    files = read_folder(folder, [n for n in ("recipe.json", "weights.safetensors", "ema.safetensors") if n in listed(folder)])
     if "recipe.json" not in files:
         raise CheckpointError(f"{folder} holds no recipe.json: it was not written by omniform's save or train")
     recipe = Recipe.from_json(files["recipe.json"])

@@ -133,7 +133,7 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
         question = sum(c for c, _ in asked) + sum(c * space.length for c, _ in heads)
         return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sum(c * n for c, n in (*each, *heads))))
     with torch.no_grad(), _Shadow():
-        query = _question(system)
+        query = first_question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
         towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch | Sequel) for tower in system.network.towers.values())
@@ -157,10 +157,11 @@ def _blank(system: System) -> Tokens:
     return blank if blank.vec is None else replace(blank, vec=blank.vec.to("meta"))
 
 
-def _question(system: System) -> Query:
-    """The first that training asks. The towers of a network's stages are alike, so that the others cost the same."""
+def first_question(system: System, tokens: Tokens | None = None) -> Query:
+    """The first that training asks, of some tokens or of one row that says nothing. The towers of a network's stages are alike, so that the others cost the
+    same."""
     try:
-        system.process.loss(_Ear(), _blank(system), rng=Rng.seeded(0))
+        system.process.loss(_Ear(), _blank(system) if tokens is None else tokens, rng=Rng.seeded(0))
     except _Heard as heard:
         return heard.query
     raise BadArgument(f"{type(system.process).__name__} asks nothing in training, so its questions cannot be counted")

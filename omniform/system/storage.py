@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None:
     """A folder with these files, or what was there before: never a mixture.
 
-    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, else text.
+    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, else text; bytes are written as they are.
     An earlier folder of this function's is replaced; at every instant read_folder(path) finds the old or the new one.
     """
     path = Path(path).resolve()
@@ -61,6 +61,14 @@ def read_folder(path: str | os.PathLike[str], names: Iterable[str] | None = None
         if name not in known:
             raise CheckpointError(f"{folder} has no file {name!r}; {nearest(name, known)}")
     return {name: _checked(folder / name, known[name]) for name in wanted}
+
+
+def listed(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the files of a folder that write_folder wrote, whether they are there or not."""
+    folder = find_folder(path)
+    if folder is None:
+        raise CheckpointError(f"there is no folder {path}; write the path of a folder that omniform saved")
+    return list(_manifest(folder))
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:
@@ -151,6 +159,8 @@ def _sync_folder(path: Path) -> None:
 
 
 def _to_bytes(name: str, value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
     if name.endswith(".safetensors"):
         return _tensor_bytes(value)
     if name.endswith(".json"):

@@ -7,6 +7,7 @@ from omniform.system.build import save
 from omniform.verbs.building import build, load, opened
 from omniform.verbs.fitting import fit_codec, suits
 from omniform.verbs.learning import Tokenised, train
+from omniform.verbs.leaving import export, push
 from omniform.verbs.measuring import compare, evaluate, judge, score
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "build",
     "compare",
     "evaluate",
+    "export",
     "fit_codec",
     "judge",
     "load",
     "opened",
+    "push",
     "save",
     "score",
     "suits",

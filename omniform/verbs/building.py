@@ -115,7 +115,7 @@ def load(
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
     codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet.
     """
-    folder = _folder(where)
+    folder = place_of(where)
     if recipe is not None:
         return _of_paper(folder, adopting.paper(recipe, size), codec, pickled)
     if size is not None or codec is not None:
@@ -136,7 +136,8 @@ def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | Syst
     return adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
 
 
-def _folder(where: str | Path) -> Path:
+def place_of(where: str | Path) -> Path:
+    """The folder (or the file) that `load` would read."""
     kind, _, rest = str(where).partition(":")
     if kind == "package":
         return adopting.of_package(rest)

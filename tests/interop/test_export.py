@@ -1,0 +1,217 @@
+"""Systems of ours in other people's libraries say the same: transformers by greedy text and logits, torch.export and ONNX by numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import omniform as of
+from omniform import recipes
+from omniform.cli import PROGRAM
+from omniform.codecs.text import BPE
+from omniform.core.distribution import Sampling
+from omniform.core.errors import BadArgument, RecipeError
+from omniform.core.spec import Spec
+from omniform.interop.adopting import adopt
+from omniform.interop.calls import Call
+
+SMALL = {"shape": (40,), "network.width": 32, "network.backbone.depth": 2}
+ROTARY = {**SMALL, "network.backbone.rotary.head_width": 8, "network.backbone.block.mlp.hidden": 56}
+TEXT = "Once upon é time"
+SAID = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog and a bird"] * 4
+SYSTEMS = {
+    "gpt": ("gpt", SMALL),
+    "gpt of another inner width, untied, over pairs": (
+        "gpt",
+        {**SMALL, "network.head.tied": False, "network.backbone.block.mlp.hidden": 40, "codec": Spec(BPE, {"tokenizer": BPE.trained(SAID, 280).tokenizer})},
+    ),
+    "llama": ("llama", ROTARY),
+    "llama in halves, tied, not grouped": (
+        "llama",
+        {**ROTARY, "network.backbone.rotary.interleaved": False, "network.head.tied": True, "network.backbone.block.mixer.kv_heads": 4},
+    ),
+    "llama with biases": ("llama", {**ROTARY, "network.backbone.block.mixer.biases": "qkvo", "network.backbone.block.mlp.bias": True}),
+    "qwen2": ("llama", {**ROTARY, "network.backbone.block.mixer.biases": "qkv", "network.backbone.rotary.base": 500.0}),
+}
+
+
+def stirred(system):
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in system.parameters():
+            p.add_(torch.randn(p.shape, generator=g) * 0.1)
+    return system.eval()
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def left(request, tmp_path_factory):
+    name, changes = SYSTEMS[request.param]
+    system = stirred(of.build(name, changes=changes))
+    return system, of.export(system, "transformers", tmp_path_factory.mktemp("out") / "model")
+
+
+def test_transformers_goes_on_with_a_text_as_we_do(left):
+    system, folder = left
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    said = tokenizer(TEXT, return_tensors="pt")
+    assert said["input_ids"][0, 0] == system.codec.space.start and tokenizer.decode(said["input_ids"][0], skip_special_tokens=True) == TEXT
+    given = system.codec.prompt([TEXT])
+    assert said["input_ids"][0, 1:].tolist() == given.ids[0, :, 0].tolist()
+    mine = system.generate(1, given=(given, torch.ones(given.length, dtype=torch.bool)), sampling=Sampling(0.0), decode=False)
+    ids = [i for i, real in zip(mine.ids[0, :, 0].tolist(), mine.real[0].tolist(), strict=True) if real]
+    want = model.generate(**said, max_length=41, do_sample=False)[0, 1:].tolist()
+    assert ids == want[: len(ids)] and len(ids) > given.length
+    with torch.no_grad():  # every nat of a text, its stop too
+        tokens = system.codec.encode([TEXT])
+        length = int(tokens.real.sum())
+        fed = torch.cat([said["input_ids"], torch.tensor([[system.codec.space.stop]])], 1)
+        nats = model(fed[:, :-1]).logits[0].log_softmax(-1)[torch.arange(length), fed[0, 1:]].sum()
+    torch.testing.assert_close(-nats, system.score([TEXT])[0], rtol=1e-5, atol=1e-4)
+
+
+def test_what_left_comes_back_as_the_same_model(left):
+    system, folder = left
+    again = of.load(folder)
+    given = again.codec.prompt([TEXT])
+    back = again.generate(1, given=(given, torch.ones(given.length, dtype=torch.bool)), sampling=Sampling(0.0))[0]
+    prompt = system.codec.prompt([TEXT])
+    assert back == system.generate(1, given=(prompt, torch.ones(prompt.length, dtype=torch.bool)), length=39, sampling=Sampling(0.0))[0]
+    assert adopt(AutoModelForCausalLM.from_pretrained(folder)).recipe.against(again.recipe).keys() <= {"codec"}
+
+
+def test_the_card_says_what_it_is(left):
+    system, folder = left
+    said = (folder / "README.md").read_text()
+    assert "library_name: transformers" in said and system.recipe.source[0].title in said and f"{system.codec.space.stop} ends a text" in said
+
+
+@pytest.mark.parametrize(
+    "name, changes, says",
+    [
+        ("mdlm", {}, "token by token; of text models, transformers has GPT-2 and LLaMA"),
+        ("gpt", {**SMALL, "network.backbone.block.mlp.activation": "relu2"}, "nearest to GPT-2, but network.backbone.block.mlp.activation is 'relu2' here"),
+        ("llama", {**ROTARY, "network.backbone.block.mixer.qk_norm": "rms"}, "qk_norm is 'rms' here and 'none' there"),
+        ("llama", {**ROTARY, "network.backbone.rotary.amplitude": 2.0}, "rotary.amplitude is 2.0 here and 1.0 there"),
+        ("primer", {}, "GPT-2 and LLaMA with its relatives"),
+        ("vq", {}, "a codec alone"),
+    ],
+)
+def test_what_transformers_has_not_is_one_line_and_nothing_is_written(name, changes, says, tmp_path):
+    with pytest.raises(RecipeError, match=says) as error:
+        of.export(of.build(name, changes=changes), "transformers", tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_a_format_that_is_none():
+    with pytest.raises(BadArgument, match="no export to 'onx'; did you mean onnx"):
+        of.export(of.build("gpt", changes=SMALL), "onx", "nowhere")
+
+
+# ---- one call --------------------------------------------------------------------------------------------------------
+
+CALLS = {
+    "dit": ({"network.width": 32, "network.backbone.depth": 1}, {"vec": (49, 4), "time": (1,), "label": ()}, "value"),
+    "gpt": (SMALL, {"ids": (40, 1)}, "logits"),
+    "maskgit": ({"network.width": 32, "network.backbone.depth": 1}, {"ids": (49, 1), "known": (49,), "label": ()}, "logits"),
+}
+
+
+def called(name):
+    system = stirred(of.build(name, changes=CALLS[name][0]))
+    call = Call(system)
+    inputs = {n: x[torch.tensor([0, 1, 0])] for n, x in call.example.items()}  # three rows where two were traced
+    g = torch.Generator().manual_seed(3)
+    inputs = {n: torch.rand(x.shape, generator=g) if x.is_floating_point() else x for n, x in inputs.items()}
+    if "known" in inputs:
+        inputs["known"] = torch.rand(inputs["known"].shape, generator=g) < 0.5
+    with torch.no_grad():
+        return system, inputs, call(*inputs.values())[0]
+
+
+@pytest.mark.parametrize("name", ["gpt", "maskgit"])
+def test_a_call_as_a_program_of_torch(name, tmp_path):
+    system, inputs, want = called(name)
+    folder = of.export(system, "torch", tmp_path / "out")
+    said = json.loads((folder / "call.json").read_text())
+    assert {n: tuple(x["shape"][1:]) for n, x in said["inputs"].items()} == CALLS[name][1] and said["outputs"] == [CALLS[name][2]]
+    got = torch.export.load(folder / "network.pt2").module()(*inputs.values())[0]
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dit", "gpt"])
+def test_a_call_as_onnx(name, tmp_path):
+    import onnxruntime
+
+    system, inputs, want = called(name)
+    folder = of.export(system, "onnx", tmp_path / "out")
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    assert [x.name for x in session.get_inputs()] == list(inputs) and [x.name for x in session.get_outputs()] == [CALLS[name][2]]
+    (got,) = session.run(None, {n: x.numpy() for n, x in inputs.items()})
+    np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_call_is_what_generation_asks():
+    """The velocity of the exported call is that of the sampler's own question."""
+    system, inputs, want = called("dit")
+    heard = []
+
+    class Ear:
+        def __init__(self, net):
+            self.net = net
+
+        def __call__(self, query, *, remember=False):
+            answer = self.net(query, remember=remember)
+            heard.append((query, answer))
+            return answer
+
+    system.generate(2, {"label": [0, 1]}, scale=1.0, steps=2, wrap=Ear, decode=False)
+    query, answer = heard[0]
+    call = Call(system)
+    with torch.no_grad():
+        rows = slice(0, 2)
+        time = query.time[rows] if query.time.shape[0] > 1 else query.time.expand(2, 1)
+        got = call(query.tokens.vec[rows], time[:, :1], torch.tensor([0, 1]))[0]
+    torch.testing.assert_close(got, answer.distribution.value[rows], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, told, says",
+    [("mar", True, "enters as prefix"), ("mar", False, "more than one call"), ("pixart", True, "where what is told is a class")],
+)
+def test_a_network_that_is_no_one_call(name, told, says, tmp_path):
+    recipe = recipes.get(name) if told else recipes.get(name).but(conditions={})
+    with pytest.raises(RecipeError, match=says):
+        of.export(of.build(recipe), "torch", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ---- typed -----------------------------------------------------------------------------------------------------------
+
+
+def typed(*words):
+    from click.testing import CliRunner
+
+    return CliRunner().invoke(PROGRAM, [str(w) for w in words])
+
+
+def test_typed(tmp_path):
+    of.save(of.build("gpt", changes=SMALL), tmp_path / "run", notes={"data": "some text", "steps": 7})
+    done = typed("export", tmp_path / "run", "--to", "transformers", "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "model.safetensors" in done.output, done.output
+    said = (tmp_path / "out" / "README.md").read_text()
+    assert "- some text" in said and "- steps: 7" in said
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    for words, says in (
+        ((tmp_path / "run", "--to", "tensorflow", "--out", tmp_path / "x"), "no export to 'tensorflow'"),
+        ((tmp_path / "none", "--to", "onnx", "--out", tmp_path / "x"), "no folder"),
+        ((tmp_path / "run", "--to", "transformers", "--out", tmp_path / "full"), "did not write"),
+        (("shipped:dit", "--to", "transformers", "--out", tmp_path / "x"), "transformers has GPT-2 and LLaMA"),
+    ):
+        result = typed("export", *words)
+        assert result.exit_code == 2 and says in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert not (tmp_path / "x").exists() and [p.name for p in (tmp_path / "full").iterdir()] == ["letter.txt"]
