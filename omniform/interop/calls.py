@@ -176,7 +176,7 @@ def as_onnx(system: System) -> tuple[dict[str, Any], str]:
         try:
             made = torch.onnx.export(program, input_names=list(call.example), output_names=list(call.outputs), dynamo=True, verbose=False)
         except ImportError as error:
-            raise RecipeError(f"writing ONNX needs the packages onnx and onnxscript ({error}); pip install omniform[interop]") from error
+            raise RecipeError(f"writing ONNX needs the packages onnx and onnxscript ({error}); pip install onnx onnxscript") from error
         except Exception as error:
             raise RecipeError(f"{system.recipe.name} cannot be written as ONNX: {_reason(error)}; write --to torch") from error
         finally:
