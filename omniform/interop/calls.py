@@ -75,7 +75,10 @@ class Call(nn.Module):
             said |= {"turn": query.turn, "lane": query.lane}
         self.example = {n: said[n].contiguous().clone() for n in INPUTS if said.get(n) is not None}
         self.example |= {n: torch.arange(len(query.known)) % part.classes for n, part in told.items()}
-        self.fixed = replace(query, **{n: None for n in ("time", "aim") if n in self.example})
+        one = lambda x: None if x is None else x[:1].contiguous().clone()  # noqa: E731  a row of its own: no view is written
+        tokens = replace(query.tokens, ids=None, vec=None, **{n: one(getattr(query.tokens, n)) for n in ("coord", "kind", "doc")})
+        rest = {n: one(getattr(query, n)) for n in ("known", "turn", "lane", "progress")}
+        self.fixed = replace(query, tokens=tokens, time=None, aim=None, **rest)
         with torch.no_grad():
             self.outputs = tuple(_spoken(self._answer(self.example), system))
 
