@@ -13,7 +13,7 @@ from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, language, pictures, streams, text
+from omniform.interop import autoencoders, language, pictures, pipelines, streams, text
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -46,7 +46,7 @@ SHAPELESS = ("LTXVideoTransformer3DModel", "WanTransformer3DModel")
 
 def is_foreign(folder: Path) -> bool:
     """Whether a place holds somebody else's checkpoint."""
-    return folder.suffix == ".gguf" or (folder / "config.json").is_file() and not (folder / "recipe.json").is_file()
+    return folder.suffix == ".gguf" or any((folder / n).is_file() for n in ("config.json", "model_index.json")) and not (folder / "recipe.json").is_file()
 
 
 def of_package(name: str) -> Path:
@@ -73,13 +73,16 @@ def of_hub(name: str) -> Path:
 
 
 def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem:
-    """The system at a place: a .gguf file, or a folder with config.json and its weights."""
+    """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers."""
     if place.suffix == ".gguf":
         file = open_gguf(place)
         kind = file.get("general.architecture", str)
         if kind != "llama":
             raise CheckpointError(f"{place} is of the architecture {kind!r} and 'llama' is read from GGUF; use the model's original folder")
         return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
+    if (place / "model_index.json").is_file():
+        parts = {part: _today(weights_of(place / part, "diffusion_pytorch_model", pickled=pickled)) for part in ("transformer", "vae")}
+        return adopted(pipelines.reading(place), pipelines.both(parts, str(place)))
     config = json_of(place / "config.json")
     if "_class_name" in config:
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))

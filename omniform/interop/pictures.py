@@ -38,11 +38,13 @@ class Grid:
 
     def changes(self) -> dict[str, Any]:
         """The codec of a network by itself: latents are given."""
+        if self.folded:
+            return {"codec.patch": self.patch}  # the rest is the pipeline's to say
         return {"codec": Spec(Patches, {"patch": self.patch, "bounded": False}), "shape": self.shape}
 
     def fixed(self) -> dict[str, float]:
         """Buffers of the codec, which checkpoints do not have."""
-        return {"codec.scale": 1.0, "codec.shift": 0.0}
+        return {} if self.folded else {"codec.scale": 1.0, "codec.shift": 0.0}
 
     def enter(self, theirs: str) -> list[Tie]:
         """A convolution whose stride is its size."""
@@ -84,7 +86,7 @@ def _common(asked: Asked, norm: str) -> tuple[int, int, int]:
     return heads * asked("attention_head_dim", int, 72), heads, asked("num_layers", int, 28, most=DEEPEST)
 
 
-def _grid(asked: Asked, width: int, sample: int, default_out: int | None) -> tuple[Grid, bool]:
+def _grid(asked: Asked, width: int, sample: int, default_out: int | None, folded: bool) -> tuple[Grid, bool]:
     """How latents are cut, and whether the network speaks of a variance."""
     channels, patch = asked("in_channels", int, 4), asked("patch_size", int, 2)
     side = asked("sample_size", int, sample, most=LARGEST)
@@ -95,17 +97,17 @@ def _grid(asked: Asked, width: int, sample: int, default_out: int | None) -> tup
         raise CheckpointError(f"{asked.of} has sample_size={side}, which patches of {patch} do not fill; that is not built here")
     if width % 4:
         raise CheckpointError(f"{asked.of} is {width} wide, and sines and cosines on two axes fill multiples of four; fetch its config again")
-    return Grid(channels, patch, (channels, side, side), width), out == 2 * channels
+    return Grid(channels, patch, (channels, side, side), width, folded), out == 2 * channels
 
 
 # ---- DiT -------------------------------------------------------------------------------------------------------------
 
 
-def dit(config: Mapping[str, Any]) -> Reading:
+def dit(config: Mapping[str, Any], folded: bool = False) -> Reading:
     """DiTTransformer2DModel. It writes the embeddings of time and label once a block; they are copies, as released, or it is refused."""
     asked = Asked(config, "DiT")
     width, heads, depth = _common(asked, "ada_norm_zero")
-    grid, varies = _grid(asked, width, 32, None)
+    grid, varies = _grid(asked, width, 32, None, folded)
     bias = asked("attention_bias", bool, True)
     classes = asked("num_embeds_ada_norm", int, 1000)
     changes = {
@@ -179,11 +181,11 @@ def fed(ours: str, theirs: str, stream: int = 0, name: str = "ff") -> list[Tie]:
 # ---- PixArt ----------------------------------------------------------------------------------------------------------
 
 
-def pixart(config: Mapping[str, Any]) -> Reading:
+def pixart(config: Mapping[str, Any], folded: bool = False) -> Reading:
     """PixArtTransformer2DModel: alpha, with sizes where it is told them, and Sigma. No config says how long captions are: 120 and 300 tokens as published."""
     asked = Asked(config, "PixArt")
     width, heads, depth = _common(asked, "ada_norm_single")
-    grid, varies = _grid(asked, width, 128, 8)
+    grid, varies = _grid(asked, width, 128, 8, folded)
     bias, side = asked("attention_bias", bool, True), grid.shape[-1]
     told = asked("use_additional_conditions", bool, side == 128)
     sigma = not told and side >= 128

@@ -1,4 +1,7 @@
-"""Flow transformers of the `diffusers` library as our recipes: Stable Diffusion 3 (two streams), LTX-Video and Wan (clips)."""
+"""Flow transformers of the `diffusers` library as our recipes: Stable Diffusion 3 (two streams), LTX-Video and Wan (clips).
+
+Their velocity is noise less data, ours data less noise: the last map changes its sign.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ..core.errors import CheckpointError
 from ..core.spec import Spec
 from .language import DEEPEST, Asked
 from .pictures import ACTIVATIONS, BLOCK, LARGEST, MAIN, TEXT, Grid, attended, captioned, crossed, fed, timed
-from .ties import Reading, Table, Tie, layers, linear, same, shaped, turned
+from .ties import Reading, Table, Tie, layers, linear, negated, same, shaped, turned
 
 Shape = tuple[int, ...] | None
 
@@ -32,7 +35,7 @@ def _normed(ours: str, theirs: str) -> list[Tie]:
 # ---- Stable Diffusion 3 -----------------------------------------------------------------------------------------------
 
 
-def sd3(config: Mapping[str, Any]) -> Reading:
+def sd3(config: Mapping[str, Any], folded: bool = False) -> Reading:
     """SD3Transformer2DModel. No config says how long captions are: 77 tokens of CLIP and 256 of T5, as its pipeline has them."""
     of = "SD3"
     asked = Asked(config, of)
@@ -47,7 +50,7 @@ def sd3(config: Mapping[str, Any]) -> Reading:
         raise CheckpointError("SD3 has dual_attention_layers (3.5 medium), a second attention in some blocks, which is not built here; use 3 or 3.5 large")
     if side % patch or most < side // patch or width % 4:
         raise CheckpointError(f"SD3 of sample_size {side}, patches of {patch}, {most} positions and width {width} does not fit itself; fetch its config again")
-    grid, normed = Grid(channels, patch, (channels, side, side), width), config.get("qk_norm") is not None
+    grid, normed = Grid(channels, patch, (channels, side, side), width, folded), config.get("qk_norm") is not None
     rows = side // patch
     text = {
         "features": asked("joint_attention_dim", int, 4096),
@@ -94,7 +97,7 @@ def sd3(config: Mapping[str, Any]) -> Reading:
         *linear(TEXT + "into", "context_embedder"),
         *layers(depth, block),
         *turned(MAIN + "backbone.final_mod.out", "norm_out.linear", width),
-        *grid.leave("proj_out"),
+        *negated(grid.leave("proj_out")),
     )
     computed = ((r"pos_embed\.pos_embed", "sines and cosines, which are computed"),)
     return Reading(of, "sd3", changes, Table(of, ties, computed, grid.fixed()))
@@ -156,7 +159,7 @@ def ltx_video(config: Mapping[str, Any], shape: Shape = None) -> Reading:
         *captioned("caption_projection"),
         *layers(depth, block),
         same(MAIN + "backbone.ending.table", "scale_shift_table"),
-        *linear(MAIN + "head.out", "proj_out"),
+        *negated(linear(MAIN + "head.out", "proj_out")),
     )
     return Reading(of, "ltx-video", changes, Table(of, ties, fixed={"codec.scale": 1.0, "codec.shift": 0.0}))
 
@@ -218,6 +221,6 @@ def wan(config: Mapping[str, Any], shape: Shape = None) -> Reading:
         *captioned("condition_embedder.text_embedder"),
         *layers(depth, block),
         shaped(MAIN + "backbone.ending.table", "scale_shift_table", (2, width), (1, 2, width)),
-        *grid.leave("proj_out"),
+        *negated(grid.leave("proj_out")),
     )
     return Reading(of, "wan", changes, Table(of, ties, fixed=grid.fixed()))

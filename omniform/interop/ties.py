@@ -94,6 +94,11 @@ def fused(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Tie]:
     return [joined(f"{ours}.{x}", [f"{name}.{x}" for name in theirs]) for x in ("weight", *(["bias"] if bias else []))]
 
 
+def negated(ties: Iterable[Tie]) -> list[Tie]:
+    """The last map of a flow: their velocity is from the data to the noise, ours from the noise to the data."""
+    return [tie.then(torch.neg, torch.neg) for tie in ties]
+
+
 def turned(ours: str, theirs: str, width: int) -> list[Tie]:
     """A map to scale and shift, which is to shift and scale here."""
     swap = lambda x: torch.cat([x[width:], x[:width]])  # noqa: E731

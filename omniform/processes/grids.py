@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,9 +15,11 @@ from ..core.rng import Rng
 GridKind = Literal["uniform", "cosine", "shifted"]
 
 
-def grid(kind: GridKind, steps: int, *, shift: float = 1.0, first: float = 0.0) -> list[float]:
+def grid(kind: GridKind | Levels | Sigmas, steps: int, *, shift: float = 1.0, first: float = 0.0) -> list[float]:
     """steps + 1 times from `first` to 1. uniform; cosine: 1 - cos(pi u / 2), fine near noise; shifted: u / (u + shift (1 - u)), finer near noise for shift > 1
     (SD3, arXiv:2403.03206, equation 23)."""
+    if isinstance(kind, Levels | Sigmas):
+        return kind(steps)
     u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     if kind == "cosine":
         u = 1 - torch.cos(u * math.pi / 2)
@@ -25,6 +28,60 @@ def grid(kind: GridKind, steps: int, *, shift: float = 1.0, first: float = 0.0) 
     elif kind != "uniform":
         raise BadArgument(f"a grid is 'uniform', 'cosine' or 'shifted', not {kind!r}")
     return [*(first + (1 - first) * u[:-1]).tolist(), 1.0]  # 1 exactly: solvers look for it
+
+
+@dataclass(frozen=True)
+class Levels:
+    """DDPM's noise levels on the way down, as times (paths.Betas): `steps` of them, then no noise.
+
+    spacing: "leading", multiples of levels // steps from 0 on; "trailing", from the last level on; "linspace", both ends (arXiv:2305.08891, table 2). offset is
+    added to leading ones. open: of one level more the least is left out (DPM-Solver's in diffusers). whole: the end is the data, else level 0.
+    """
+
+    spacing: Literal["leading", "trailing", "linspace"] = "leading"
+    levels: int = 1000
+    offset: int = 0
+    open: bool = False
+    whole: bool = True
+
+    def numbers(self, steps: int) -> list[int]:
+        """The levels, from the noisiest."""
+        if not 0 < steps <= self.levels - self.open:
+            raise BadArgument(f"{steps} steps do not fit into {self.levels} levels; take fewer")
+        num = steps + self.open
+        if self.spacing == "trailing":
+            return [round(self.levels - i * self.levels / steps) - 1 for i in range(steps)]
+        if self.spacing == "leading":
+            every = [i * (self.levels // num) + self.offset for i in range(num)]
+        elif self.spacing == "linspace":
+            every = [round(i * (self.levels - 1) / max(num - 1, 1)) for i in range(num)]
+        else:
+            raise BadArgument(f"levels are spaced 'leading', 'trailing' or 'linspace', not {self.spacing!r}")
+        return every[: self.open - 1 if self.open else None : -1]
+
+    def __call__(self, steps: int) -> list[float]:
+        """steps + 1 times."""
+        return [*(1 - (i + 1) / self.levels for i in self.numbers(steps)), 1.0 if self.whole else 1 - 1 / self.levels]
+
+
+@dataclass(frozen=True)
+class Sigmas:
+    """Shares of noise from 1 to `least` in even steps (0: 1 / steps), shifted as a grid is, then stretched so that the last is `terminal` (0: not), then none.
+
+    As flow models are sampled in diffusers (SD3, arXiv:2403.03206, equation 23); with least and terminal 0 it is the grid "shifted".
+    """
+
+    shift: float = 1.0
+    least: float = 0.0
+    terminal: float = 0.0
+
+    def __call__(self, steps: int) -> list[float]:
+        """steps + 1 times."""
+        u = torch.linspace(1, self.least or 1 / steps, steps, dtype=torch.float64)
+        u = self.shift * u / (1 + (self.shift - 1) * u)
+        if self.terminal:
+            u = 1 - (1 - u) * (1 - self.terminal) / (1 - u[-1])
+        return [*(1 - u).tolist(), 1.0]
 
 
 TimesKind = Literal["uniform", "logit_normal", "log_normal", "levels"]

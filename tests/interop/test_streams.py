@@ -38,17 +38,17 @@ def adopted(model):
 
 
 def both(model, system):
-    """What the two say of the same latents."""
+    """What the two say of the same latents; their velocity is from data to noise."""
     x, time = latents(system), torch.tensor([0.125, 0.75], dtype=torch.float64)
     g, said_at = torch.Generator().manual_seed(3), 1000 * (1 - time).float()
     part = system.conditioning.parts["text"]
     if isinstance(model, SD3Transformer2DModel):
         features, pooled = torch.randn(2, part.length, 10, generator=g), torch.randn(2, 7, generator=g)
-        mine = said(system, x, time, {"text": list(zip(features, pooled, strict=True))})
+        mine = -said(system, x, time, {"text": list(zip(features, pooled, strict=True))})
         return mine, model(x, features, pooled, said_at).sample
     features = torch.randn(2, 6, 10, generator=g)
     told = {"text": [features[0], features[1, :4]]}
-    mine = said(system, x, time, told)
+    mine = -said(system, x, time, told)
     if isinstance(model, WanTransformer3DModel):
         padded = torch.zeros(2, part.length, 10)
         padded[0, :6], padded[1, :4] = features[0], features[1, :4]

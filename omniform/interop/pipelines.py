@@ -1,0 +1,82 @@
+"""Pipelines of the `diffusers` library: a transformer, the autoencoder of its latents and a scheduler, as one system."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import CheckpointError
+from . import autoencoders, pictures, streams
+from .files import Weights, json_of
+from .schedulers import scheduled
+from .ties import Reading, Table, Tie
+
+TRANSFORMERS: dict[str, Callable[..., Reading]] = {
+    "DiTTransformer2DModel": pictures.dit,
+    "PixArtTransformer2DModel": pictures.pixart,
+    "SD3Transformer2DModel": streams.sd3,
+}
+_CODEC = "codec.inner."
+
+
+def reading(folder: Path) -> Reading:
+    """What a folder with model_index.json becomes. Text encoders and tokenizers are not read: captions are given as features."""
+    index = json_of(folder / "model_index.json")
+    kinds = {part: _kind(index, part, folder) for part in ("transformer", "vae", "scheduler")}
+    if kinds["transformer"] not in TRANSFORMERS or kinds["vae"] != "AutoencoderKL":
+        known = " or ".join(TRANSFORMERS)
+        raise CheckpointError(
+            f"{folder} is a {kinds['transformer']} over a {kinds['vae']}, and {known} over an AutoencoderKL is built here; load its transformer's folder"
+        )
+    config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
+    network, codec = TRANSFORMERS[kinds["transformer"]](config["transformer"], True), autoencoders.kl(config["vae"], _CODEC)
+    spec: Any = codec.changes["codec"]
+    side, patch = int(config["transformer"].get("sample_size", 128)), int(str(network.changes["codec.patch"]))
+    channels, asked = spec.args["bottleneck"].args["channels"], config["transformer"].get("in_channels", 16 if network.recipe == "sd3" else 4)
+    if channels != asked:
+        raise CheckpointError(f"{folder}: its autoencoder has {channels} channels and its transformer reads {asked}; they do not belong together")
+    colours, stride = codec.changes["shape"][0], spec.args["stride"]  # type: ignore[index]
+    tokens = math.prod((side // patch,) * 2)
+    changes = {
+        **network.changes,
+        "codec.inner": spec,
+        "shape": (colours, side * stride, side * stride),
+        **scheduled({**config["scheduler"], "_class_name": kinds["scheduler"]}, tokens),
+    }
+    variance = config["scheduler"].get("variance_type", "fixed_small")
+    if kinds["scheduler"] == "DDPMScheduler" and (variance == "learned_range") != bool(changes.get("network.head.learned_variance")):
+        raise CheckpointError(f"{folder}: its scheduler has variance_type={variance!r}, and its transformer says otherwise; one of the two is another's")
+    ties = (*_under("transformer.", network.table), *_under("vae.", codec.table))
+    ignored = tuple((_escaped("transformer.", pattern), why) for pattern, why in network.table.ignored)
+    fixed = {**(network.table.fixed or {}), **(codec.table.fixed or {})}
+    return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed))
+
+
+def _escaped(prefix: str, pattern: str) -> str:
+    """A pattern of names in a part."""
+    return prefix.replace(".", r"\.") + pattern
+
+
+def _kind(index: Mapping[str, Any], part: str, folder: Path) -> str:
+    said = index.get(part)
+    if not isinstance(said, list | tuple) or len(said) != 2 or not isinstance(said[1], str):
+        raise CheckpointError(f"{folder} has no {part} in its model_index.json; a pipeline of a transformer, a vae and a scheduler is what is read here")
+    return said[1]
+
+
+def _under(prefix: str, table: Table) -> list[Tie]:
+    return [Tie(t.ours, tuple(prefix + n for n in t.theirs), t.there, t.back) for t in table.ties]
+
+
+def both(parts: Mapping[str, Weights], where: str) -> Weights:
+    """The weights of several folders, each under its name."""
+    shapes = {f"{part}.{n}": s for part, weights in parts.items() for n, s in weights.shapes.items()}
+
+    def read(name: str) -> Any:
+        part, _, rest = name.partition(".")
+        return parts[part].read(rest)
+
+    return Weights(where, shapes, read)

@@ -1,0 +1,111 @@
+"""A pipeline of diffusers generates what it generates there: the same noise, the same pictures."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+
+import omniform as of
+from omniform.core.errors import CheckpointError
+
+from .test_autoencoders import BASE, blocks
+from .test_pictures import DIT, dit, near, stirred
+from .test_streams import SD3
+
+VAE = {**BASE, **blocks(2), "block_out_channels": (8, 12), "sample_size": 12}
+
+
+def folder(place, model, scheduler, channels):
+    """As save_pretrained lays out a pipeline, without its text encoders."""
+    vae = stirred(AutoencoderKL(**VAE, latent_channels=channels, scaling_factor=0.7, shift_factor=0.1), 0.05)
+    for part, thing in (("transformer", model), ("vae", vae), ("scheduler", scheduler)):
+        thing.save_pretrained(place / part)
+    said = {part: ["diffusers", type(x).__name__] for part, x in (("transformer", model), ("vae", vae), ("scheduler", scheduler))}
+    (place / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline", **said}))
+    return vae
+
+
+def start(system):
+    """The noise that our process starts from, as their latents."""
+    from omniform.core.rng import Rng
+
+    state = system.process.init(system.codec.space.blank(2), rng=Rng.seeded(5, 2).split("init"))
+    return state.tokens.vec
+
+
+def as_latents(system, vec):
+    """Our tokens (row, column, channel of a patch) as their picture of latents."""
+    (rows, columns), p = (a.size for a in system.codec.space.axes), system.codec.patch
+    return vec.reshape(len(vec), rows, columns, p, p, -1).permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def walked(system, vec, condition):
+    """Our steps from a given noise, without guidance."""
+    from dataclasses import replace
+
+    from omniform.core.rng import Rng
+
+    net = system.net(2, condition, scale=1.0)
+    state = system.process.init(system.codec.space.blank(2), rng=Rng.seeded(5, 2))
+    state = replace(state, tokens=replace(state.tokens, vec=vec))
+    while not bool(state.done.all()):
+        state = system.process.step(net, state, rng=Rng.seeded(6, 2))
+    return state.tokens
+
+
+@torch.no_grad()
+def test_dit_with_its_autoencoder_and_ddim(tmp_path):
+    model = dit({**DIT, "out_channels": 8})
+    vae = folder(tmp_path, model, DDIMScheduler(clip_sample=False), 4)
+    system = of.load(tmp_path)
+    system.process = system.process.but(steps=5)
+    vec, label, scheduler = start(system), torch.tensor([3, 7]), DDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(5)
+    x = as_latents(system, vec)
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, t.expand(2), label).sample[:, :4], t, x).prev_sample
+    tokens = walked(system, vec, {"label": label})
+    near(as_latents(system, tokens.vec), x, 1e-4)  # single precision, five times over
+    near(system.codec.decode(tokens), vae.decode(x / 0.7 + 0.1).sample.clamp(-1, 1), 1e-4)
+    said = system.generate(1, {"label": 3}, steps=3)
+    of.save(system, tmp_path / "mine")
+    assert said.shape == (1, 3, 12, 12) and torch.equal(of.load(tmp_path / "mine").generate(1, {"label": 3}, steps=3), said)
+
+
+@torch.no_grad()
+def test_sd3_with_its_autoencoder_and_euler(tmp_path):
+    model = stirred(SD3Transformer2DModel(**SD3))
+    vae = folder(tmp_path, model, FlowMatchEulerDiscreteScheduler(shift=3.0), 5)
+    system = of.load(tmp_path)
+    system.process = system.process.but(steps=4)
+    g = torch.Generator().manual_seed(3)
+    features, pooled = torch.randn(2, 333, 10, generator=g), torch.randn(2, 7, generator=g)
+    vec, scheduler = start(system), FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(4)
+    x = as_latents(system, vec)
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, features, pooled, t.expand(2)).sample, t, x).prev_sample
+    tokens = walked(system, vec, {"text": list(zip(features, pooled, strict=True))})
+    near(as_latents(system, tokens.vec), x, 1e-4)
+    near(system.codec.decode(tokens), vae.decode(x / 0.7 + 0.1).sample.clamp(-1, 1), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "part, change, says",
+    [
+        ("model_index.json", {"vae": ["diffusers", "AutoencoderKLWan"]}, "over a AutoencoderKLWan"),
+        ("model_index.json", {"scheduler": ["diffusers", "UniPCMultistepScheduler"]}, "UniPCMultistepScheduler"),
+        ("model_index.json", {"transformer": None}, "no transformer in its model_index.json"),
+        ("vae/config.json", {"latent_channels": 5}, "5 channels and its transformer reads 4"),
+        ("scheduler/scheduler_config.json", {"clip_sample": True}, "clip_sample=True"),
+    ],
+)
+def test_a_pipeline_that_is_not_built_here(part, change, says, tmp_path):
+    folder(tmp_path, dit(DIT), DDIMScheduler(clip_sample=False), 4)
+    file = tmp_path / part
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=says):
+        of.load(tmp_path)
