@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import BadArgument
+from ..core.errors import BadArgument, ShapeError
 from ..core.query import one_row
 from ..core.tokens import Space
 
@@ -191,6 +191,8 @@ class Rotation(NamedTuple):
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """x (B, H, L, Dh) with the first 2 P of each head turned."""
     num = by.cos.shape[-1]
+    if num > x.shape[-1]:
+        raise ShapeError(f"rotary positions are for heads of {num} and these have {x.shape[-1]}; set the rotary part's head_width to it")
     head, rest = (x, None) if num == x.shape[-1] else (x[..., :num], x[..., num:])
     other = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if by.interleaved else torch.cat([head[..., num // 2 :], head[..., : num // 2]], -1)
     turned = head * by.cos.to(x.dtype) + other * by.sin.to(x.dtype)

@@ -14,6 +14,8 @@ from omniform.cli.words import json_option, pairs, say_json, seed_option
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
+UNWRITTEN = {"any": "texts and pictures in one sequence", "three_d": "clouds of points or atoms"}
+"""What has no file format here yet."""
 ANSWER = 256
 """Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""
 SPELLED = ("text", "molecule", "protein")
@@ -67,6 +69,9 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         return _texts(system, num or 1, out, as_json, how)
     if how["prompt"] is not None:
         raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
+    if system.recipe.modality in UNWRITTEN:
+        what = UNWRITTEN[system.recipe.modality]
+        raise BadArgument(f"{system.recipe.name} makes {what}, which no file is written of here; from Python: of.load(...).generate(n)")
     from omniform.cli.pictures import writer
 
     ending = {"video": ".gif", "timeseries": ".csv"}.get(system.recipe.modality, ".png")
