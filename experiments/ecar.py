@@ -15,7 +15,8 @@ from claims import Claim, Numbers, Verdict
 
 from omniform import recipes
 from omniform.system.build import assemble
-from omniform.system.facts import _Counting, _Shadow, built
+from omniform.system.counting import Counting, Shadow
+from omniform.system.facts import built
 
 CLAIM = Claim(
     row="ecar",
@@ -45,7 +46,7 @@ def measure(seed: int) -> Numbers:
     system = built(recipes.get("ecar").sized("S"))
     head, costs = system.network.towers["main"].head, []
     for count in system.process.counts:
-        with torch.no_grad(), _Shadow(), _Counting() as spent:
+        with torch.no_grad(), Shadow(), Counting() as spent:
             head.denoised(*(torch.zeros(1, count, *more, device="meta") for more in ((head.channels,), (), (system.network.width,))))
         costs.append(spent.total)
     return {**found, "cost_share": sum(costs) / (len(costs) * costs[-1])}

@@ -16,7 +16,7 @@ from claims import Claim, Numbers, Verdict
 from omniform import recipes
 from omniform.codecs.pyramid import Pyramid
 from omniform.core.spec import Spec
-from omniform.system.facts import asks_of, built, counted
+from omniform.system.facts import built, counted
 
 SIDES = (8, 16, 32)
 
@@ -44,7 +44,7 @@ def pairs(name: str, side: int, remembered: bool) -> float:
     """Pairs that attention looks at for one sample."""
     recipe = sized(name, side)
     system = built(recipe)
-    asks = asks_of(system.process, system.codec.space.blank(1))
+    asks = system.process.asks(system.codec.space.blank(1))
     return float(sum(a.times * (a.new if remembered else a.new + a.seen) * (a.new + a.seen) for a in asks))
 
 

@@ -28,6 +28,10 @@ class Order(ABC):
     def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
         """(B, L, A) -> (B, L) long."""
 
+    def sizes(self, coord: Tensor) -> list[int]:
+        """How many places each turn has."""
+        return torch.bincount(self.turns(coord, rng=Rng.seeded(0, 1))[0]).tolist()
+
 
 def _shared(coord: Tensor, row: Tensor) -> Tensor:
     return in_every_row(row, coord.shape[0])

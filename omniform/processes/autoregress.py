@@ -12,7 +12,7 @@ from ..core.distribution import Sampling
 from ..core.errors import BadArgument, Intractable, OrderError
 from ..core.net import Net
 from ..core.order import Order, Pattern
-from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Posed, Process, State, begun, dues_of
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -105,6 +105,13 @@ class Autoregress(Process[Growing]):
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
         return self._nll(net, tokens, rng, exact=True)[0].sum(-1)
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        asks, seen = [], 0
+        for size in self.order.sizes(blank.coord)[self.feed.skips :]:
+            asks.append(Ask(size, seen))
+            seen += size
+        return asks
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Growing:
         course = self._course(blank, rng)

@@ -13,7 +13,7 @@ from ..core.distribution import Content, Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
 from ..core.order import Order, Raster
-from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Process, State, begun, dues_of
 from ..core.query import Query, one_row
 from ..core.rng import Rng
 from ..core.tokens import Space, Tokens
@@ -124,6 +124,9 @@ class Bijective(Process[Inverting]):
         assert vec is not None
         noisy = vec if not self.noise else vec + self.noise * rng.split("noise").normal(vec.shape).to(vec)
         return self._nats(net, replace(tokens, vec=noisy))[0]
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(1, seen, self.stage(number)) for number in range(self.maps) for seen in range(blank.length)]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Inverting:
         assert blank.vec is not None

@@ -12,7 +12,7 @@ from ..core.distribution import Sampling
 from ..core.errors import BadArgument, OrderError
 from ..core.net import Net
 from ..core.order import Order
-from ..core.process import Losses, Process, State, begun, generate
+from ..core.process import Ask, Losses, Process, State, begun, generate
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -144,6 +144,15 @@ class Blocks(Process[Paving]):
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
         return self.inner.bound(self._recorded(net, tokens, rng), tokens, rng=rng.split("inner"))
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        asks, seen = [], 0
+        for size in self.order.sizes(blank.coord):
+            asks += [replace(a, seen=seen, known=None) for a in self.inner.asks(blank.at(slice(seen, seen + size)))]
+            if seen + size < blank.length:
+                asks.append(Ask(size, seen))  # the finished block, remembered
+            seen += size
+        return asks
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Paving:
         turn = self.order.turns(blank.coord, rng=rng.split("order"))

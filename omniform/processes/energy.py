@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Process, State, begun, dues_of
 from ..core.rng import Rng
 from ..core.tokens import Tokens
 from .masked import asked
@@ -69,6 +69,9 @@ class Energy(Process[Descending]):
             if self.every or step + 1 == self.steps:
                 total = total + (0.5 * (y - x).square().sum(-1) * tokens.real).sum()
         return Losses({"main": total / (self.steps if self.every else 1), **dues_of(dues, count)}, count)
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, times=self.steps)]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Descending:
         assert blank.vec is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..core.distribution import Content, Distribution, Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Posed, Process, State, begun, dues_of
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -191,6 +192,27 @@ class Flow(Process[Denoising]):
         count = counted.sum().clamp(min=1)
         return Losses({"main": terms.sum(), **dues_of(answer.dues, count)}, count)
 
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, times=self.evaluations())]
+
+    def evaluations(self) -> int:
+        """How often the solver asks on its way along the grid."""
+        calls = 0
+
+        class Asking:
+            spread = None
+
+            def __call__(self, z: Tensor, t: Tensor) -> Prediction:
+                nonlocal calls
+                calls += 1
+                return Prediction((z, z))
+
+        z, past, rng = torch.ones(1, 1), None, Rng.seeded(0, 1)
+        times = torch.tensor(_times(self.grid, self.steps, self.shift, self.first), dtype=torch.float64)
+        for t, s in pairwise(times):
+            z, past = self.solver.step(Asking(), self.path, z, t, s, past, rng)
+        return calls
+
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Denoising:
         assert blank.vec is not None
         noise = self._noise(blank.vec, rng)
@@ -267,6 +289,9 @@ class DiscreteFlow(Process[Denoising]):
         count = tokens.real.sum()
         nll = answer.distribution.nll(tokens, rng=rng) * tokens.real
         return Losses({"main": nll.sum(), **dues_of(answer.dues, count)}, count)
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, times=self.steps)]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Denoising:
         assert blank.ids is not None

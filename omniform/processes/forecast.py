@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..core.distribution import Content
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Process, State, begun, dues_of
 from ..core.query import Query
 from ..core.rng import Rng
 from ..core.tokens import Tokens, in_every_row
@@ -69,12 +69,11 @@ class Forecast(Process[Rolled]):
         """The horizon that is asked for where so many tokens are wanted."""
         return max(h for h in self.horizons if h <= room)
 
-    def rolls(self, length: int) -> list[tuple[int, int]]:
-        """(new, remembered) of each question by which so many tokens grow from the first."""
+    def asks(self, blank: Tokens) -> list[Ask]:
         asked, known, found = 0, 1, []
-        while known < length:
-            found.append((known - asked, asked))
-            asked, known = known, known + self.longest(length - known)
+        while known < blank.length:
+            found.append(Ask(known - asked, asked))
+            asked, known = known, known + self.longest(blank.length - known)
         return found
 
 
@@ -128,9 +127,8 @@ class Rolling(Process[Rolled]):
         said = self._forecast(net, state.tokens.at(slice(max(state.known - self.context, 0), state.known)), state.progress)
         return _grown(state, _continued(state, said.value[:, -1:]), 1, 0)
 
-    def rolls(self, length: int) -> list[tuple[int, int]]:
-        """(new, remembered) of each question by which so many tokens grow from the first."""
-        return [(min(known, self.context), 0) for known in range(1, length) for _ in self.chain]
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(min(known, self.context)) for known in range(1, blank.length) for _ in self.chain]
 
 
 def _question(tokens: Tokens, first: int, progress: Tensor, stage: str = "main") -> Query:

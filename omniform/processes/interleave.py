@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Posed, Process, State, begun, dues_of
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -140,6 +140,15 @@ class Interleave(Process[Joining]):
             parts["main" if k == 0 else f"kind {k}"] = self.weights[k] * nats.sum()
             count = count + counted.sum()
         return Losses({**parts, **dues_of(answer.dues, count)}, count)
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        asks, seen = [], 0
+        for part, places, causal in zip(self.inners, self.space.segments, self.causal, strict=True):
+            asks += [replace(a, seen=a.seen + seen, known=None) for a in part.asks(blank.at(places))]
+            seen += places.stop - places.start
+            if not causal and seen < blank.length:
+                asks.append(Ask(places.stop - places.start, seen))  # the record of a part that is not remembered as it grows
+        return asks
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Joining:
         order = tuple(range(len(self.inners)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
-from ..core.process import Losses, Process, dues_of
+from ..core.process import Ask, Losses, Process, dues_of
 from ..core.query import Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -42,6 +42,9 @@ class Markov(Autoregress):
             raise BadArgument(f"the shares of a turn are above 0 and add up to 1, not {shares}")
         self.shares = shares
         self.alone = None if codec is None else codec.alone
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(size, times=len(self.rounds(turn, size))) for turn, size in enumerate(self.order.sizes(blank.coord))]
 
     def rounds(self, turn: int, size: int) -> list[int]:
         """How many of a turn's places are known after each of its questions; a share of less than a place is no question."""

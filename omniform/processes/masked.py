@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.distribution import Sampling
 from ..core.errors import BadArgument, Intractable
 from ..core.net import Net
-from ..core.process import Losses, Posed, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Posed, Process, State, begun, dues_of
 from ..core.query import PRELUDE, Answer, Query
 from ..core.rng import Rng
 from ..core.tokens import Tokens, in_every_row
@@ -119,6 +119,9 @@ class Masked(Process[Unmasking]):
         count = (share * real.sum(1)).ceil().clamp(min=1)
         rank = rng.split("hide").uniform((rows, length)).to(real.device).masked_fill(~real, 2.0).argsort(-1).argsort(-1)
         return (rank < count[:, None]) & real, torch.ones_like(share)[:, None]
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, known=known) for known in self.knowns(blank.length)]
 
     def knowns(self, length: int) -> list[int]:
         """How many places are known at each question; where each place is shown by itself, the most questions that there can be."""

@@ -67,7 +67,7 @@ class Spans(Process[Spanning]):
         self.steps = sum(counts)
         self.sampling = Sampling(temperature=temperature, top_p=top_p)
 
-    def asks(self) -> list[int]:
+    def by_book(self) -> list[int]:
         """Questions a book, `steps` in all: where the number is changed, each book keeps its share, and one at the least."""
         return [max(1, round(self.steps * n / sum(self.counts))) for n in self.counts]
 
@@ -123,14 +123,14 @@ class Spans(Process[Spanning]):
     def questions(self, blank: Tokens) -> list[tuple[Query, int]]:
         """The questions of generation and how often each is asked."""
         zero, hidden = torch.zeros(blank.batch), torch.ones_like(blank.doc, dtype=torch.bool)
-        return [(self._query(blank, book, hidden, zero), times) for book, times in enumerate(self.asks())]
+        return [(self._query(blank, book, hidden, zero), times) for book, times in enumerate(self.by_book())]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Spanning:
         fixed = ~blank.real if given is None else given | ~blank.real
         return Spanning(tokens=blank, known=fixed, given=fixed, **{**begun(blank), "done": fixed.all(1)})
 
     def step(self, net: Net, state: Spanning, *, rng: Rng) -> Spanning:
-        book, i, asks = state.book, state.asked, self.asks()
+        book, i, asks = state.book, state.asked, self.by_book()
         times, hidden = asks[book], ~state.known
         shown = 1 - self._share(i, times)
         answer = net(self._query(state.tokens, book, hidden, torch.full_like(state.progress, shown)))

@@ -12,7 +12,7 @@ from ..core.distribution import Content, Sampling
 from ..core.errors import BadArgument
 from ..core.net import Net
 from ..core.order import Along
-from ..core.process import Losses, Process, State, begun, dues_of
+from ..core.process import Ask, Losses, Process, State, begun, dues_of
 from ..core.query import Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -91,6 +91,9 @@ class Staggered(Process[Staggering]):
         self.along = Along(axis, space)
         self.predict, self.steps, self.stride, self.times, self.levels = predict, steps, stride, times, levels
         self.sampling = Sampling()
+
+    def asks(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, times=self.takes(len(self.along.sizes(blank.coord))))]
 
     def takes(self, frames: int) -> int:
         """How many questions a sample of so many frames takes."""

@@ -12,15 +12,12 @@ from ..backbones.mlp import Experts, RoutedLinear
 from ..backbones.streams import Streams
 from ..core.errors import BadArgument
 from ..core.net import Context, Net, parameters_of
+from ..core.process import Ask
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.tokens import Tokens
-from ..processes.grids import grid
-from ..processes.paths import Prediction
 from .build import assemble
-from .counting import Counting as _Counting
-from .counting import Shadow as _Shadow
-from .counting import Unstarted as _Unstarted
+from .counting import Counting, Shadow, Unstarted
 from .network import Branch
 from .recipe import Fact, Recipe
 from .sequel import Sequel
@@ -61,20 +58,6 @@ class Row:
     of: str
 
 
-@dataclass(frozen=True)
-class Ask:
-    """A question of generation: `new` tokens that see `seen` remembered ones, `times` times.
-
-    known: how many of the new ones are shown (a backbone may drop the others).
-    """
-
-    new: int
-    seen: int = 0
-    stage: str = "main"
-    times: int = 1
-    known: int | None = None
-
-
 class _Heard(Exception):
     """The question has been heard; nothing else of what follows is wanted."""
 
@@ -98,7 +81,7 @@ class _Ear:
 
 def built(recipe: Recipe) -> System | CodecSystem:
     """The system on the meta device: shapes without numbers."""
-    with torch.device("meta"), _Unstarted():
+    with torch.device("meta"), Unstarted():
         return assemble(recipe)
 
 
@@ -117,22 +100,21 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     idle += sum(parameters_of({"each": m.each}) * (m.kinds - 1) // m.kinds for m in modules if isinstance(m, Streams) and m.kinds)
     idle += sum((m.groups - m.shared - m.top) * m.weight[0].numel() for m in modules if isinstance(m, RoutedLinear))
     terms, blank = 1 if system.guidance is None else len(system.guidance.terms()), space.blank(1)
-    asks = asks_of(system.process, blank)
+    asks = system.process.asks(blank)
     counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), round(sum(a.times for a in asks)), terms)
     if not costs:
         return counts
-    if hasattr(system.process, "questions"):
-        with torch.no_grad(), _Shadow():
+    if questions := system.process.questions(_blank(system)):
+        with torch.no_grad(), Shadow():
             net = system.network.open(_context(system))
-            each = [(_spent(net, query).total, times) for query, times in system.process.questions(_blank(system))]
+            each = [(_spent(net, query).total, times) for query, times in questions]
             heads = [
-                (_inside(system, head := system.network.towers[stage].head), drawn * _evaluations(head.inner))
-                for stage, drawn in getattr(system.process, "draws", lambda blank: {})(_blank(system)).items()
+                (_inside(system, head := system.network.towers[stage].head), drawn * head.inner.evaluations())
+                for stage, drawn in system.process.draws(_blank(system)).items()
             ]
-        asked = each[: getattr(system.process, "asked", len(each))]
-        question = sum(c for c, _ in asked) + sum(c * space.length for c, _ in heads)
+        question = sum(c for c, _ in each[: system.process.asked]) + sum(c * space.length for c, _ in heads)
         return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sum(c * n for c, n in (*each, *heads))))
-    with torch.no_grad(), _Shadow():
+    with torch.no_grad(), Shadow():
         query = first_question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
@@ -171,14 +153,14 @@ def _inside(system: System, head: Any = None) -> float:
     """Multiply-adds of one pass of a head's own small network, over one token (a denoising head's) or by the token (a field's); else 0."""
     head = head or _denoising(system)[0]
     if hasattr(head, "denoised"):
-        length = head.counts[-1] if hasattr(system.process, "draws") else system.codec.space.length
-        with _Counting() as spent:
+        length = head.counts[-1] if system.process.draws(_blank(system)) else system.codec.space.length
+        with Counting() as spent:
             head.denoised(*(torch.zeros(1, length, *n, device="meta") for n in ((head.channels,), (), (system.network.width,))))
         return spent.total / length
     small = getattr(head, "mlp", None)
     if small is None:
         return 0.0
-    with _Counting() as spent:
+    with Counting() as spent:
         small(torch.zeros(1, 1, head.channels, device="meta"), torch.zeros(1, 1, device="meta"), torch.zeros(1, 1, system.network.width, device="meta"))
     return spent.total
 
@@ -198,70 +180,14 @@ def _sloped(net: Net, query: Query) -> float:
     assert vec is not None
     vec = vec.detach().requires_grad_()
     said: list[Tensor] = []
-    with _Counting() as both, torch.enable_grad():
-        with _Counting() as alone:
+    with Counting() as both, torch.enable_grad():
+        with Counting() as alone:
             net(replace(query, tokens=replace(query.tokens, vec=vec))).distribution.mapped(lambda x: said.append(x) or x)
         torch.autograd.grad(sum(x.sum() for x in said), vec)
     return both.total / alone.total
 
 
-def asks_of(process: Any, blank: Tokens) -> list[Ask]:
-    """The questions that one example is generated by (a normalizing flow's last step of denoising apart)."""
-    length = blank.length
-    if hasattr(process, "inners"):  # part by part, and the record of those that are not remembered as they grow
-        asks, seen = [], 0
-        for part, places, causal in zip(process.inners, process.space.segments, process.causal, strict=True):
-            asks += [replace(a, seen=a.seen + seen, known=None) for a in asks_of(part, blank.at(places))]
-            seen += places.stop - places.start
-            if not causal and seen < length:
-                asks.append(Ask(places.stop - places.start, seen))
-        return asks
-    if hasattr(process, "questions"):  # several stages, each asked in its own way
-        return [Ask(length, stage=query.stage, times=times) for query, times in process.questions(blank)]
-    if hasattr(process, "stride"):  # all frames at every question
-        return [Ask(length, times=process.takes(int(process.along.turns(blank.coord, rng=Rng.seeded(0, 1)).max()) + 1))]
-    if hasattr(process, "rolls"):  # a forecast, a few tokens or many at a time
-        return [Ask(new, seen) for new, seen in process.rolls(length)]
-    if hasattr(process, "maps"):  # a normalizing flow: map by map, place by place
-        return [Ask(1, seen, process.stage(b)) for b in range(process.maps) for seen in range(length)]
-    if hasattr(process, "rounds"):  # turn by turn, nothing remembered, some turns asked about more than once
-        sizes = torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist()
-        return [Ask(size, times=len(process.rounds(turn, size))) for turn, size in enumerate(sizes)]
-    if hasattr(process, "order"):  # turn by turn, or block by block with the inner questions and then the record
-        asks, seen = [], 0
-        for size in torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0]).tolist():
-            if hasattr(process, "inner"):
-                asks += [replace(a, seen=seen, known=None) for a in asks_of(process.inner, blank.at(slice(seen, seen + size)))]
-            if not hasattr(process, "inner") or seen + size < length:
-                asks.append(Ask(size, seen))
-            seen += size
-        return asks
-    if hasattr(process, "solver"):
-        return [Ask(length, times=_evaluations(process))]
-    if hasattr(process, "choose"):
-        return [Ask(length, known=known) for known in process.knowns(length)]
-    return [Ask(length, times=getattr(process, "steps", 1))]
-
-
-def _evaluations(flow: Any) -> int:
-    """How often a solver asks on its way."""
-    calls = 0
-
-    class Asking:
-        spread = None
-
-        def __call__(self, z: Tensor, t: Tensor) -> Prediction:
-            nonlocal calls
-            calls += 1
-            return Prediction((z, z))
-
-    times, z, past, rng = grid(flow.grid, flow.steps, shift=flow.shift, first=flow.first), torch.ones(1, 1), None, Rng.seeded(0, 1)
-    for t, s in zip(times, times[1:], strict=False):
-        z, past = flow.solver.step(Asking(), flow.path, z, torch.tensor(t, dtype=torch.float64), torch.tensor(s, dtype=torch.float64), past, rng)
-    return calls
-
-
-def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> float:
+def _priced(system: System, query: Query, whole: Counting, asks: list[Ask]) -> float:
     """Multiply-adds of all of these questions, and of what a head does to draw."""
     process: Any = system.process
     net = system.network.open(context := _context(system))
@@ -287,7 +213,7 @@ def _priced(system: System, query: Query, whole: _Counting, asks: list[Ask]) -> 
     inner = getattr(head, "inner", None)
     if inner is None:
         return total
-    times = process.steps if hasattr(process, "starts") else _evaluations(inner)  # pieces of one flow are walked by the process itself
+    times = process.steps if hasattr(process, "starts") else inner.evaluations()  # pieces of one flow are walked by the process itself
     return total + drawn * times * _inside(system)
 
 
@@ -297,7 +223,7 @@ def _ladder(net: Net, query: Query) -> tuple[float, float, float]:
     return one.linear, two.linear - one.linear, one.between
 
 
-def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> float:
+def _unremembered(net: Net, query: Query, spent: Counting, asks: list[Ask]) -> float:
     """Questions that each stand alone. Where a backbone drops what is hidden, the cost is a polynomial of degree two in how many are known: of three points."""
     length = query.tokens.length
     if length < 3 or all(a.known is None for a in asks):
@@ -310,8 +236,8 @@ def _unremembered(net: Net, query: Query, spent: _Counting, asks: list[Ask]) -> 
     return sum(a.times * value(a.known or 0) for a in asks)
 
 
-def _spent(net: Net, query: Query) -> _Counting:
-    with _Counting() as spent:
+def _spent(net: Net, query: Query) -> Counting:
+    with Counting() as spent:
         said: Any = net(query).distribution
         for number, head in enumerate(getattr(said, "heads", ())):  # of several kinds of tokens: each place is answered by its own
             places = (query.tokens.kind[0] == number).nonzero()[:, 0]
@@ -322,13 +248,9 @@ def _spent(net: Net, query: Query) -> _Counting:
 
 def _steps(process: Any, asks: list[Ask], blank: Tokens) -> int:
     """What a paper calls steps: of the solver, the unmasking or the descent; else turns."""
-    return (
-        process.steps
-        if hasattr(process, "steps")
-        else len(asks)
-        if not hasattr(process, "inner")
-        else (len(torch.bincount(process.order.turns(blank.coord, rng=Rng.seeded(0, 1))[0])) * getattr(process.inner, "steps", 1))
-    )
+    if hasattr(process, "steps"):
+        return process.steps
+    return len(process.order.sizes(blank.coord)) * getattr(process.inner, "steps", 1) if hasattr(process, "inner") else len(asks)
 
 
 def checked(recipe: Recipe) -> list[Row]:

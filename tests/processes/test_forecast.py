@@ -43,7 +43,8 @@ def test_the_longest_horizons_first_each_asked_about_what_is_new():
     assert torch.equal(made.vec[0, :, 0], torch.arange(24.0))
     assert net.asked == [(5, 0, True), (8, 5, True), (8, 13, True), (2, 21, True)]           # 19 = 8 + 8 + 2 + 1
     assert [8, 8, 2, 1] == [process.longest(r) for r in (19, 11, 3, 1)]
-    assert process.rolls(20) == [(1, 0), (8, 1), (8, 9), (2, 17)] and sum(n for n, _ in process.rolls(20)) == 19
+    asks = process.asks(SPACE.blank(1, {"time": 20}))
+    assert [(a.new, a.seen) for a in asks] == [(1, 0), (8, 1), (8, 9), (2, 17)] and sum(a.new for a in asks) == 19
     one = Counting()
     generate(process.but(horizons=(1,)), one, tokens, rng=Rng.seeded(0, 2), given=given)
     assert len(one.asked) == 19
@@ -70,7 +71,7 @@ class Chain:
 @pytest.mark.parametrize("scaled", [True, False])
 def test_a_chain_by_hand(scaled):
     """Out 1 = x/2; rest = x - shift(x)/2; out 2 = rest: together 1.5 x - shift(x)/2, and the norm goes in and out without a trace of scale."""
-    space = Space(axes=(Axis("time", 6),), channels=3)
+    space = Space(axes=(Axis("time", 6),), channels=3, open=True)
     tokens = space.blank(2).put(slice(0, 6), Content(vec=torch.randn(2, 6, 3) * 4 + 7))
     process = Rolling(5, ("a", "b"), scaled=scaled)
     x = tokens.vec[:, :5]
@@ -79,7 +80,7 @@ def test_a_chain_by_hand(scaled):
     want = 1.5 * z - 0.5 * F.pad(z[:, :-1], (0, 0, 1, 0)) + mean
     losses = process.loss(Chain(), tokens, rng=Rng.seeded(0))
     assert float(losses.mean()) == pytest.approx(float(0.5 * (want - tokens.vec[:, 1:]).square().sum(-1).mean()), rel=1e-5)
-    assert process.rolls(3) == [(1, 0), (1, 0), (2, 0), (2, 0)]
+    assert [(a.new, a.seen) for a in process.asks(space.blank(1, {"time": 3}))] == [(1, 0), (1, 0), (2, 0), (2, 0)]
 
 
 def test_a_window_forgets_what_is_before_it():

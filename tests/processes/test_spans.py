@@ -156,4 +156,4 @@ def test_what_cannot_be_is_refused():
         Spans(SPACE, counts=(1, 1))
     with pytest.raises(BadArgument, match="span of one or more"):
         Spans(SPACE, counts=(1, 1, 1), span=0)
-    assert Spans(SPACE, counts=(4, 2, 2)).but(steps=4).asks() == [2, 1, 1]
+    assert Spans(SPACE, counts=(4, 2, 2)).but(steps=4).by_book() == [2, 1, 1]

@@ -39,7 +39,7 @@ from omniform.processes.masked import Masked
 from omniform.processes.paths import Linear
 from omniform.processes.solvers import DpmPP2M, Euler, Heun
 from omniform.system.build import assemble
-from omniform.system.facts import asks_of, built, checked, counted, described
+from omniform.system.facts import built, checked, counted, described
 from omniform.system.network import Network
 from omniform.system.recipe import Fact, Recipe
 from omniform.system.system import Counted
@@ -208,7 +208,7 @@ def test_questions_are_as_many_as_generation_asks(name):
     net = Counted(system.network.open(system.conditioning.context({}, 1), memory=system.process.memory))
     with torch.no_grad():
         generate(system.process, net, blank, rng=Rng.seeded(0, 1))
-    said = sum(ask.times for ask in asks_of(system.process, blank))
+    said = sum(ask.times for ask in system.process.asks(blank))
     if getattr(system.process, "denoise", False):
         said += system.process.maps                         # the last denoising asks each map once more
     if getattr(system.process, "choose", "") == "independent" or system.codec.space.stop is not None:
