@@ -1,4 +1,9 @@
-"""One denoiser for molecules and crystals against one for each, in the same latents."""
+"""One denoiser for molecules and crystals against one for each, in the same latents.
+
+A first result (100 steps, the budget of a crowded machine) was that the joint one is behind; the judge is as it was then.
+"""
+
+from dataclasses import replace
 
 import torch
 from claims import Claim, Numbers, Verdict, main
@@ -7,32 +12,24 @@ from omniform import recipes
 from omniform.core.batch import Batch
 from omniform.core.rng import Rng
 from omniform.data import open_data
-from omniform.data.dataset import order
+from omniform.data.atoms import Clusters
 from omniform.system.build import assemble
+from omniform.training import Training, train
 
 CLAIM = Claim(
     row="adit",
     says="trained on molecules and crystals at once, one model does at least as well on each as a model of its own, at equal steps",
     source="arXiv:2503.03965, abstract and section 4 (joint training)",
     recipes=("adit", "adit-vae"),
-    budget="an autoencoder and three denoisers of 100 steps a seed, about 2 minutes in all",
+    budget="an autoencoder and three denoisers of 300 steps a seed, some minutes in all",
     seeds=(0, 1, 2),
 )
-STEPS, BATCH, CHANGES = 100, 32, {"network.width": 64, "network.backbone.depth": 3}
+STEPS, BATCH, CHANGES = 300, 32, {"network.width": 64, "network.backbone.depth": 3}
 
 
-def trained(system, batch_of, num, seed):
-    """A system after STEPS steps; batch_of: indices to a batch."""
-    learned = [p for n, p in system.named_parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=2e-3, weight_decay=0.0)
-    for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (1 - step / STEPS)
-        loss = system.loss(batch_of(order(num, seed, step, BATCH)), rng=Rng.seeded(seed * 100_003 + step))[0].mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learned, 10.0)
-        optimizer.step()
+def trained(system, data, seed):
+    """A system after STEPS steps on a data set."""
+    train(system, data, Training(batch=BATCH, steps=STEPS, lr=2e-3, clip=10.0, seed=seed, ema=0.0, validate_every=0), progress=False)
     return system.eval()
 
 
@@ -49,7 +46,7 @@ def held_out(system, data, labels):
 def measure(seed: int) -> Numbers:
     data = open_data("atoms")
     coder = assemble(recipes.get("adit-vae").sized("tiny").but({"codec.width": 64}), seed=seed)
-    trained(coder, data.train.batch, len(data.train), seed)
+    trained(coder, data, seed)
     every = data.train.batch(range(len(data.train)))
     coder.codec.settle(every.data)
     coder.codec.requires_grad_(False)
@@ -61,7 +58,7 @@ def measure(seed: int) -> Numbers:
     for name, keep in (("joint", labels >= 0), ("crystal", labels == 0), ("molecule", labels == 1)):
         rows, own = every.data[keep], labels[keep]
         system = assemble(recipe, coder.codec, seed=seed)
-        trained(system, lambda index, rows=rows, own=own: Batch(rows[index], {"label": own[index]}), len(rows), seed)
+        trained(system, replace(data, train=Clusters(rows, own)), seed)
         loss = held_out(system, held.data, held.condition["label"])
         for kind, value in zip(("crystal", "molecule"), loss, strict=True):
             if name in ("joint", kind):

@@ -11,6 +11,7 @@ from omniform.data.catalog import open_data
 from omniform.data.dataset import order
 from omniform.system.build import assemble
 from omniform.system.facts import counted
+from omniform.training import Training, train
 
 PATCHES, STEPS, BATCH, HELD = (14, 7, 4), 150, 32, 256
 CLAIM = Claim(
@@ -41,13 +42,7 @@ def measure(seed: int) -> Numbers:
     held = data.test.batch(order(len(data.test), 0, 0, HELD))
     for patch in PATCHES:
         system = assemble(recipe(patch), seed=seed)
-        optimizer = torch.optim.AdamW(system.parameters(), lr=2e-3, betas=(0.9, 0.95))
-        for step in range(STEPS):
-            batch = data.train.batch(order(len(data.train), seed, step, BATCH))
-            loss = system.loss(batch, rng=Rng.seeded(1000 * seed + step))[0].mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        train(system, data, Training(batch=BATCH, steps=STEPS, lr=2e-3, seed=seed, ema=0.0, validate_every=0), progress=False)
         with torch.no_grad():
             (cost,) = system.eval().loss(held, rng=Rng.seeded(0))
         counts = counted(recipe(patch))

@@ -5,7 +5,6 @@ from claims import Claim, Numbers, Verdict, main
 
 from omniform import recipes
 from omniform.codecs.patch import Patches
-from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.data.catalog import open_data
 from omniform.data.dataset import order
@@ -14,6 +13,7 @@ from omniform.processes.flow import Flow
 from omniform.processes.paths import Linear, VariancePreserving
 from omniform.processes.solvers import Euler
 from omniform.system.build import assemble
+from omniform.training import Training, train
 
 STEPS, BATCH, DRAWN, ASKED = 150, 32, 128, 25
 WAYS = {"velocity_linear": (Linear, "velocity"), "noise_vp": (VariancePreserving, "noise")}
@@ -47,13 +47,7 @@ def measure(seed: int) -> Numbers:
             guidance=None,
         )
         system = assemble(recipe, seed=seed)
-        optimizer = torch.optim.AdamW(system.parameters(), lr=2e-3, betas=(0.9, 0.95))
-        for step in range(STEPS):
-            batch = data.train.batch(order(len(data.train), seed, step, BATCH))
-            loss = system.loss(batch, rng=Rng.seeded(1000 * seed + step))[0].mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        train(system, data, Training(batch=BATCH, steps=STEPS, lr=2e-3, seed=seed, ema=0.0, validate_every=0), progress=False)
         found[name] = frechet(real, features(system.generate(DRAWN, seed=seed)))
     found["floor"] = frechet(real, features(data.train.batch(order(len(data.train), seed, 0, DRAWN)).data))
     return found
