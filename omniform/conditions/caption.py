@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import BadArgument, ConditionError
+from ..core.encoder import FrozenEncoder
+from ..core.errors import BadArgument, CheckpointError, ConditionError
 from ..core.net import Encoded
 from .conditioning import Conditioner
 
@@ -19,11 +20,12 @@ _SPELLING = 2_310  # ours: the seed of the spelling
 class Caption(Conditioner):
     """`length` tokens of `features` numbers, as a text encoder that is not part of the system says them, and for all of them one vector.
 
-    raw: a row's features (M, features), a pair of them and a pooled vector (pooled,), or a string, which is spelled: a fixed random vector for each byte and
-    each place stands in for an encoder (ours). Shorter ones are padded with zeros, which nobody sees where `mask`. into: tokens go through Linear, tanh-GELU,
-    Linear (PixArt-alpha, arXiv:2310.00426), through one Linear (SD3, arXiv:2403.03206, section 4), or stay as they are. pool: the vector is nothing; the
-    encoder's pooled one through Linear, SiLU, Linear ("given": SD3); or the tokens' mean through LayerNorm and a Linear that starts at zero ("mean":
-    Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, or fixed random ones of variance 1 / features (PixArt-alpha's code).
+    raw: a row's features (M, features), a pair of them and a pooled vector (pooled,), or a string. encoder: the name of a frozen text encoder that strings are
+    read by; it is no part of the system, which keeps its name and the digest of its weights, and is handed over (`read_by`). Without one a string is spelled:
+    a fixed random vector for each byte and each place (ours). Shorter ones are padded with zeros, which nobody sees where `mask`. into: tokens go through
+    Linear, tanh-GELU, Linear (PixArt-alpha, arXiv:2310.00426), through one Linear (SD3, arXiv:2403.03206, section 4), or stay as they are. pool: the vector is
+    nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3); or the tokens' mean through LayerNorm and a Linear that starts at zero
+    ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, or fixed random ones of variance 1 / features (PixArt-alpha's code).
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class Caption(Conditioner):
         pooled: int = 0,
         told: int | None = None,
         unsaid: Literal["zeros", "random"] = "zeros",
+        encoder: str = "",
+        digest: str = "",
     ):
         super().__init__()
         if (pool == "given") != (pooled > 0):
@@ -56,6 +60,20 @@ class Caption(Conditioner):
             self.vector = None
         self.register_buffer("unsaid", torch.randn(length, features) / features**0.5 if unsaid == "random" else None)
         self.spelling: list[Tensor] = []
+        self.encoder, self.digest = encoder, digest
+        self.reader: FrozenEncoder | None = None
+
+    def read_by(self, reader: FrozenEncoder) -> None:
+        """From now on a string is what this encoder says of it: the one that the recipe names, bit by bit, or nothing."""
+        if self.digest and reader.digest != self.digest:
+            raise CheckpointError(
+                f"the text encoder {self.encoder} is not the one that this system was trained with (its digest is {reader.digest[:12]} and was "
+                f"{self.digest[:12]}); give the one of then, or train again"
+            )
+        for name, mine, its in (("features", self.features, reader.features), ("pooled", self.pooled or reader.pooled, reader.pooled)):
+            if mine != its:
+                raise BadArgument(f"{self.encoder} says {its} numbers as {name} and this caption expects {mine}; write {name}={its}")
+        self.reader = reader
 
     def encode(self, raw: Any) -> Encoded:
         rows = [self._row(row) for row in raw]
@@ -81,13 +99,20 @@ class Caption(Conditioner):
     def _row(self, row: Any) -> tuple[Tensor, Tensor]:
         """Features (up to length, features) and pooled (pooled,)."""
         if isinstance(row, str):
-            return self._spelled(row)
+            return self._spoken(row) if self.encoder else self._spelled(row)
         tokens, pooled = row if isinstance(row, Sequence) and len(row) == 2 else (row, torch.zeros(self.pooled))
         for name, x, shape in (("features", tokens, (self.features,)), ("a pooled vector", pooled, (self.pooled,))):
             if not isinstance(x, Tensor) or tuple(x.shape[-1:]) != shape or x.dim() != (2 if name == "features" else 1):
                 found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
                 raise ConditionError(f"a caption is a string or {name} of {shape[0]} numbers ((tokens, {self.features}) of a row), not {found}")
         return tokens[: self.length], pooled
+
+    def _spoken(self, text: str) -> tuple[Tensor, Tensor]:
+        """As the encoder says it."""
+        if self.reader is None:
+            raise ConditionError(f"strings are read by {self.encoder} here, which was not handed over; build or load the system by omniform.build or .load")
+        tokens, pooled = self.reader.one(text, self.length)
+        return tokens, pooled if self.pooled else torch.zeros(0)
 
     def _spelled(self, text: str) -> tuple[Tensor, Tensor]:
         """Each byte's vector and its place's, together of unit variance; pooled: the bytes' sum over the root of their number."""

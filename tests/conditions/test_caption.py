@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from omniform.conditions.caption import Caption, Sizes
 from omniform.conditions.conditioning import Conditioning
-from omniform.core.errors import BadArgument, ConditionError
+from omniform.core.encoder import FrozenEncoder
+from omniform.core.errors import BadArgument, CheckpointError, ConditionError
 from omniform.core.spec import Spec
 
 W, F, N = 8, 6, 5
@@ -107,3 +109,46 @@ def test_sizes_without_groups_are_read_together():
     assert torch.allclose(part.encode([[32.0, 0.5]]).pooled[0], want, atol=1e-5)
     alone = [part.encode([[a, b]]).pooled for a, b in ((1.0, 1.0), (9.0, 1.0), (1.0, 9.0), (9.0, 9.0))]
     assert not torch.allclose(alone[3] - alone[2], alone[1] - alone[0]), "one MLP sees both numbers"
+
+
+class Counting(FrozenEncoder):
+    """Each word is its length, three times over; counts what it had to read."""
+
+    def __init__(self, features=F, pooled=3, digest="d" * 64):
+        super().__init__("package:counting", features, pooled, 4, digest)
+        self.reads = 0
+
+    def read(self, text, length):
+        self.reads += 1
+        words = torch.tensor([float(len(w)) for w in text.split()[:length]])
+        return words[:, None].expand(-1, self.features), words.sum().expand(self.pooled)
+
+
+def test_strings_are_read_by_an_encoder_that_is_handed_over():
+    part = caption(encoder="package:counting", digest="d" * 64, into="same", pool="none")
+    with pytest.raises(ConditionError, match="package:counting here, which was not handed over"):
+        part.encode(["a bb"])
+    part.read_by(reader := Counting())
+    said = part.encode(["a bb", "ccc dd e ffff ggggg", "a bb"])
+    assert said.tokens[0, :, 0].tolist() == [1, 2, 0, 0, 0] and said.doc[0].tolist() == [0, 0, -1, -1, -1]
+    assert said.tokens[1, :, 0].tolist() == [3, 2, 1, 4, 0], "cut to what the encoder reads"
+    assert reader.reads == 2, "the same text is read once"
+    part.encode(["a bb"])
+    assert reader.reads == 2 and torch.equal(part.encode([torch.ones(2, F)]).tokens[0, :2], torch.ones(2, F)), "features are taken all the same"
+    assert not [n for n, _ in part.named_parameters()] and not part.state_dict(), "it is no part of the system"
+    assert copy.deepcopy(part).reader is reader
+
+
+def test_another_encoder_is_refused():
+    with pytest.raises(CheckpointError, match="is not the one that this system was trained with"):
+        caption(encoder="package:counting", digest="e" * 64).read_by(Counting())
+    with pytest.raises(BadArgument, match=f"says {F + 1} numbers as features and this caption expects {F}; write features={F + 1}"):
+        caption(encoder="package:counting").read_by(Counting(F + 1))
+    with pytest.raises(BadArgument, match="says 3 numbers as pooled and this caption expects 2"):
+        caption(encoder="package:counting", pool="given", pooled=2).read_by(Counting())
+
+
+def test_texts_of_an_encoder_stand_side_by_side():
+    heard = Counting().tokens(["a bb ccc", "dddd"])
+    assert heard.tokens[:, :, 0].tolist() == [[1, 2, 3], [4, 0, 0]] and heard.real.tolist() == [[True] * 3, [True, False, False]]
+    assert heard.pooled[:, 0].tolist() == [6, 4] and Counting().tokens(["a bb ccc"], 2).tokens.shape == (1, 2, F)
