@@ -100,9 +100,9 @@ def visible(turn: Tensor, lane: Tensor, doc: Tensor, past: tuple[Tensor, Tensor,
     k_turn, k_lane, k_doc = keys
     see = (k_turn[:, None, :] <= turn[:, :, None]) & ((k_lane[:, None, :] == 0) | (k_lane[:, None, :] == lane[:, :, None]))
     see = see & (k_doc[:, None, :] == doc[:, :, None]) & (doc[:, :, None] >= 0)
-    own = torch.zeros((see.shape[1], see.shape[2]), dtype=torch.bool, device=see.device)
-    own[:, see.shape[2] - see.shape[1] :].fill_diagonal_(True)  # padding must not be a row of -inf: softmax would make NaN of it
-    return see | own
+    asked, keyed = see.shape[1], see.shape[2]
+    at = torch.arange(keyed, device=see.device)
+    return see | (at == at[keyed - asked :, None])  # padding must not be a row of -inf: softmax would make NaN of it
 
 
 def _paired(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

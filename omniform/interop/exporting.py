@@ -215,10 +215,23 @@ def _as_llama(system: System) -> dict[str, Any]:
         "mlp_bias": bool(_at(system, "backbone.block.mlp.bias", True)),
         "rms_norm_eps": _at(system, "backbone.block.eps", 1e-6),
         "rope_theta": base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": base},
+        "rope_parameters": {"rope_theta": base, **_stretched(system, base, count["head_width"])},
         "attention_dropout": 0.0,
         "tie_word_embeddings": bool(_at(system, "head.tied", False)),
     }
+
+
+def _stretched(system: System, base: float, head_width: int) -> dict[str, Any]:
+    """How a context was stretched: by one factor, or by one a pair of the rotation."""
+    own, amplitude = _at(system, "backbone.rotary.frequencies", None), float(_at(system, "backbone.rotary.amplitude", 1.0))
+    powers = [base ** (-2 * i / head_width) for i in range(head_width // 2)]
+    if own is None and amplitude == 1 or len(own or powers) != len(powers):
+        return {"rope_type": "default"}
+    factors = [f / x for f, x in zip(powers, own or powers, strict=True)]
+    if amplitude == 1 and max(factors) - min(factors) < 1e-9 * max(factors):
+        return {"rope_type": "linear", "factor": factors[0]}
+    each = {"short_factor": factors, "long_factor": factors, "attention_factor": amplitude, "factor": max(factors)}
+    return {"rope_type": "longrope", **each, "original_max_position_embeddings": system.codec.space.length}
 
 
 def _own(system: System, reading: Reading) -> dict[str, Tensor]:

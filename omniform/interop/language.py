@@ -206,8 +206,10 @@ def rotary(config: Mapping[str, Any], head_width: int, of: str) -> dict[str, Any
         return made
     frequency = [base ** (-2 * i / head_width) for i in range(head_width // 2)]
     inner = Asked(scaling, f"{of} (rope scaling {kind})")
+    if kind == "longrope":
+        return {**made, **_long(frequency, inner)}
     if kind not in ("linear", "llama3", "yarn"):
-        raise CheckpointError(f"{of}: its context is stretched by {kind!r}; {nearest(str(kind), ('linear', 'llama3', 'yarn'))}")
+        raise CheckpointError(f"{of}: its context is stretched by {kind!r}; {nearest(str(kind), ('linear', 'llama3', 'yarn', 'longrope'))}")
     factor = inner("factor", float)
     if kind == "linear":
         return {**made, "frequencies": tuple(f / factor for f in frequency)}
@@ -216,6 +218,15 @@ def rotary(config: Mapping[str, Any], head_width: int, of: str) -> dict[str, Any
         low, high = inner("low_freq_factor", float), inner("high_freq_factor", float)
         return {**made, "frequencies": tuple(_llama3(f, factor, low, high, length) for f in frequency)}
     return {**made, **_yarn(frequency, inner, factor, float(base), head_width, length)}
+
+
+def _long(frequency: Sequence[float], asked: Asked) -> dict[str, Any]:
+    """LongRoPE (arXiv:2402.13753): a factor a pair. Others for longer texts than the first context would change places that were read already: refused."""
+    short, long = (list(asked(f"{length}_factor", (list, tuple))) for length in ("short", "long"))
+    if short != long or len(short) != len(frequency) or not all(isinstance(x, int | float) and 0 < x < math.inf for x in short):
+        raise CheckpointError(f"{asked.of} has other factors for short texts than for long ones, or not one a pair; one for each of {len(frequency)} is read here")
+    amplitude = asked("attention_factor", float, 1.0)
+    return {"frequencies": tuple(f / factor for f, factor in zip(frequency, short, strict=True)), "amplitude": amplitude}
 
 
 def _llama3(frequency: float, factor: float, low: float, high: float, length: int) -> float:

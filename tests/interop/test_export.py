@@ -35,6 +35,11 @@ SYSTEMS = {
         {**ROTARY, "network.backbone.rotary.interleaved": False, "network.head.tied": True, "network.backbone.block.mixer.kv_heads": 4},
     ),
     "llama with biases": ("llama", {**ROTARY, "network.backbone.block.mixer.biases": "qkvo", "network.backbone.block.mlp.bias": True}),
+    "llama stretched by one factor": ("llama", {**ROTARY, "network.backbone.rotary.frequencies": (0.5, 0.05, 0.005, 0.0005)}),
+    "llama stretched pair by pair": (
+        "llama",
+        {**ROTARY, "network.backbone.rotary.frequencies": (1.0, 0.08, 0.004, 0.0003), "network.backbone.rotary.amplitude": 1.2},
+    ),
     "qwen2": ("llama", {**ROTARY, "network.backbone.block.mixer.biases": "qkv", "network.backbone.rotary.base": 500.0}),
 }
 
@@ -95,7 +100,7 @@ def test_the_card_says_what_it_is(left):
         ("mdlm", {}, "token by token; of text models, transformers has GPT-2 and LLaMA"),
         ("gpt", {**SMALL, "network.backbone.block.mlp.activation": "relu2"}, "nearest to GPT-2, but network.backbone.block.mlp.activation is 'relu2' here"),
         ("llama", {**ROTARY, "network.backbone.block.mixer.qk_norm": "rms"}, "qk_norm is 'rms' here and 'none' there"),
-        ("llama", {**ROTARY, "network.backbone.rotary.amplitude": 2.0}, "rotary.amplitude is 2.0 here and 1.0 there"),
+        ("llama", {**ROTARY, "network.backbone.rotary.frequencies": (1.0,) * 3}, "rotary.frequencies is"),
         ("primer", {}, "GPT-2 and LLaMA with its relatives"),
         ("vq", {}, "a codec alone"),
     ],
@@ -114,6 +119,7 @@ def test_a_format_that_is_none():
 # ---- one call --------------------------------------------------------------------------------------------------------
 
 CALLS = {
+    "var": ({"network.width": 32, "network.backbone.depth": 1}, {"vec": (88, 8), "known": (88,), "label": ()}, "logits"),
     "dit": ({"network.width": 32, "network.backbone.depth": 1}, {"vec": (49, 4), "time": (1,), "label": ()}, "value"),
     "gpt": (SMALL, {"ids": (40, 1)}, "logits"),
     "maskgit": ({"network.width": 32, "network.backbone.depth": 1}, {"ids": (49, 1), "known": (49,), "label": ()}, "logits"),
@@ -142,7 +148,7 @@ def test_a_call_as_a_program_of_torch(name, tmp_path):
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["dit", "gpt"])
+@pytest.mark.parametrize("name", ["dit", "gpt", "var"])
 def test_a_call_as_onnx(name, tmp_path):
     import onnxruntime
 

@@ -30,6 +30,9 @@ SMALL |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 GROUPED = {**SMALL, "num_key_value_heads": 2}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 1e4}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
+FACTORS = [1.0, 1.5, 3.0, 8.0]
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": FACTORS, "long_factor": FACTORS, "original_max_position_embeddings": 64, "factor": 8.0}
+LONG |= {"attention_factor": 1.1}
 GPT = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": None, "eos_token_id": None}
 ORIGINALS = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT)),
@@ -39,6 +42,7 @@ ORIGINALS = {
     "llama with biases and wide heads": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, attention_bias=True, mlp_bias=True, head_dim=16, rms_norm_eps=1e-3)),
     "llama stretched as 3.1": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
     "llama stretched by yarn": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=YARN)),
+    "llama stretched pair by pair": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LONG)),
     "llama stretched evenly": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 5e3})),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=40)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
