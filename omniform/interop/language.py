@@ -224,7 +224,7 @@ def _long(frequency: Sequence[float], asked: Asked) -> dict[str, Any]:
     """LongRoPE (arXiv:2402.13753): a factor a pair. Others for longer texts than the first context would change places that were read already: refused."""
     short, long = (list(asked(f"{length}_factor", (list, tuple))) for length in ("short", "long"))
     if short != long or len(short) != len(frequency) or not all(isinstance(x, int | float) and 0 < x < math.inf for x in short):
-        raise CheckpointError(f"{asked.of} has other factors for short texts than for long ones, or not one a pair; one for each of {len(frequency)} is read here")
+        raise CheckpointError(f"{asked.of} has other factors for short texts than for long ones, or not one a pair; one for each of {len(frequency)} is read")
     amplitude = asked("attention_factor", float, 1.0)
     return {"frequencies": tuple(f / factor for f, factor in zip(frequency, short, strict=True)), "amplitude": amplitude}
 

@@ -152,7 +152,9 @@ def test_pickled_weights_are_read_when_asked_for_and_nothing_else_in_them(tmp_pa
         ({"num_hidden_layers": 1}, "'model.layers.1.*' has no place here"),
         ({"intermediate_size": 40}, "has shape \\(48, 32\\) and its config asks for \\(40, 32\\)"),
         ({"num_attention_heads": 5}, "cannot be built here"),
-        ({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}, "rope_parameters": None}, "stretched by 'longrope'"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "rope_parameters": None}, "stretched by 'dynamic'"),
+        ({"rope_scaling": {**LONG, "long_factor": FACTORS[::-1]}, "rope_parameters": None}, "other factors for short texts than for long"),
+        ({"rope_scaling": {**LONG, "short_factor": ["a"] * 4, "long_factor": ["a"] * 4}, "rope_parameters": None}, "one for each of 4"),
         ({"vocab_size": 1 << 50}, "vocab_size is"),
     ],
 )
