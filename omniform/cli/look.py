@@ -54,7 +54,7 @@ def _paper(source: dict[str, Any]) -> str:
 @click.command(short_help="Parameters, costs, published figures.")
 @click.argument("name")
 @click.option("--size", metavar="SIZE", help="tiny or a published one [default: the first published].")
-@click.option("--against", metavar="NAME", help="Show in what another recipe differs.")
+@click.option("--against", metavar="NAME", help="Show what one changes in another recipe to get this one.")
 @json_option
 def show(name: str, size: str | None, against: str | None, as_json: bool) -> None:
     """Describe a recipe: parameters, multiply-adds, tokens, published figures.
@@ -67,41 +67,22 @@ def show(name: str, size: str | None, against: str | None, as_json: bool) -> Non
 
     recipe = recipes.get(name)
     if against is not None:
+        from omniform.cli.differing import page
         from omniform.core.spec import to_json
 
         other = recipes.get(against)
         if size is not None and size != "tiny" and size not in other.sizes:
             raise click.UsageError(f"{against} has no size {size!r}; leave --size out to compare the first published ones")
-        found = recipe.sized(size).against(other.sized(size))
+        one, two = recipe.sized(size), other.sized(size)
         if as_json:
-            return say_json({path: {name: to_json(here), against: to_json(there)} for path, (here, there) in found.items()})
-        return click.echo(_differing(name, against, found))
+            return say_json({path: {name: to_json(here), against: to_json(there)} for path, (here, there) in one.against(two).items()})
+        return click.echo(page(one, two))
     from omniform.system.facts import described
 
     answer = described(recipe, size)
     if as_json:
         return say_json(answer)
     click.echo(_described(answer))
-
-
-def _differing(name: str, against: str, found: dict[str, tuple[Any, Any]]) -> str:
-    """Two lines a difference."""
-    if not found:
-        return f"{name} and {against} are the same"
-    wide = max(len(name), len(against))
-    return "\n".join(f"{path}\n  {name:{wide}}  {written(here)}\n  {against:{wide}}  {written(there)}" for path, (here, there) in found.items())
-
-
-def written(value: Any) -> str:
-    """A part as a person would write it: Flow(path=Linear, steps=25)."""
-    if hasattr(value, "make"):
-        inside = ", ".join(f"{k}={written(v)}" for k, v in value.args.items())
-        return f"{value.make.__name__}({inside})" if inside else value.make.__name__
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {written(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "(" + ", ".join(written(v) for v in value) + ")"
-    return "-" if value is None else str(value)
 
 
 _LINES = (

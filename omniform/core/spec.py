@@ -131,9 +131,11 @@ def from_json(value: Any) -> Any:
 
 
 def differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """Path -> (here, there) wherever two values differ; a Spec of another class is one difference."""
+    """Path -> (here, there) wherever two values differ; a Spec of another class is one difference, an argument that one leaves out is its default there."""
     if isinstance(one, Spec) and isinstance(other, Spec) and one.make is other.make:
-        one, other = one.args, other.args
+        said = dict.fromkeys([*one.args, *other.args])
+        unsaid = {n: None if (p := _parameters(one.make)[n].default) is inspect.Parameter.empty else p for n in said}
+        one, other = ({n: spec.args.get(n, unsaid[n]) for n in said} for spec in (one, other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         found: dict[str, tuple[Any, Any]] = {}
         for key in dict.fromkeys([*one, *other]):

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from omniform.backbones import attention
+from omniform.core.net import Block
+
 PLACE = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -47,6 +50,17 @@ def test_bytes_alive_are_those_of_storages_at_once(slopes):
 
 
 def test_every_mixer_is_measured_against_full_attention(slopes):
-    for make in slopes.MIXERS.values():
-        found = slopes.measured(make, (8,), 1, 0)
+    for case in slopes.CASES.values():
+        found = slopes.measured(case, (8,), 1, 0)
         assert all(len(values) == 1 and values[0] > 0 for values in found.values())
+
+
+FULL = {"CrossAttention", "ToldAttention"}
+"""Attention whose pairs are all computed; Attention itself is what the others are measured against."""
+
+
+def test_no_attention_is_left_out(slopes):
+    """A new class of the attention room is measured, or said to be full here."""
+    made = [case.make(case.space(8)) for case in slopes.CASES.values()]
+    there = {type(part).__name__ for mixer in made if isinstance(mixer, torch.nn.Module) for part in mixer.modules()}
+    assert {part.__name__ for part in vars(attention).values() if isinstance(part, type) and issubclass(part, Block)} - there == FULL

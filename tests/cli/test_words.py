@@ -11,10 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from omniform import recipes
 from omniform.cli import omniform as group
+from omniform.cli.differing import page, short
 from omniform.cli.pictures import writer
 from omniform.cli.words import counted, pairs, table, value_of
 from omniform.core.errors import UnknownName
+from omniform.training import Training
 from omniform.verbs import systems
 
 HELPED = [(), *((n,) for n in group.commands), *(("data", n) for n in group.commands["data"].commands)]
@@ -72,10 +75,28 @@ def test_show_prints_published_figures_beside_ours(omniform):
 
 def test_show_against_another(omniform):
     said = omniform("show", "sit", "--against", "dit").stdout
-    assert "process.predict\n  sit  velocity\n  dit  noise\n" in said
+    assert said.startswith("dit -> sit\n") and "; predict noise -> velocity; solver Ancestral -> Heun;" in said
     answer = json.loads(omniform("show", "sit", "--against", "dit", "--json").stdout)
     assert answer["process.predict"] == {"sit": "velocity", "dit": "noise"}
     assert omniform("show", "dit", "--against", "dit").stdout == "dit and dit are the same\n"
+
+
+@pytest.mark.parametrize("name, other", [("sit", "dit"), ("pixart", "dit"), ("mdlm", "maskgit"), ("llama", "gpt"), ("wan", "dit"), ("transfusion", "gpt")])
+def test_a_recipe_as_a_change_of_another_fits_on_a_screen(name, other):
+    """Every change is on the page, by its last name; what is replaced as a whole is one change."""
+    one, two = (recipes.get(n).sized(None) for n in (name, other))
+    said = page(one, two)
+    assert len(said.splitlines()) <= 20 and max(map(len, said.splitlines())) <= 120
+    for path, (here, there) in one.against(two).items():
+        if not path.startswith("training."):  # what one leaves to the trainer may be what the other says
+            change = f"{short(there)} -> {short(here)}"
+            assert change in " ".join(said.split()), path
+
+
+def test_what_the_trainer_does_of_itself_is_no_change():
+    dit = recipes.get("dit")
+    assert page(dit.but({"training": {**dit.training, "clip": Training(steps=1).clip}}, name="mine"), dit) == "dit and mine are the same"
+    assert page(dit.but(shape=(1, 32, 32), name="mine"), dit) == "dit -> mine\ndata        shape 3 x 256 x 256 -> 1 x 32 x 32"
 
 
 def test_data_is_listed_described_and_drawn(omniform, tmp_path):

@@ -38,6 +38,7 @@ def test_a_change_by_path_leaves_the_rest_and_the_first_alone():
     assert changed.args["block"].args["mixer"].args == {"heads": 8} and changed.args["depth"] == 3
     assert STACK.args["block"].args["mixer"].args == {"heads": 4} and STACK.args["depth"] == 2
     assert differences(STACK, changed) == {"depth": (2, 3), "block.mixer.heads": (4, 8)}
+    assert differences(Spec(Mlp, {"ratio": 4.0}), Spec(Mlp)) == {}, "what is left out is its default"
     listed = Spec(Stack, {"depth": 1, "block": (Spec(Mlp), {"deep": Spec(Mlp)})}).but({"block.1.deep.ratio": 2.0, "block.0": 5})
     assert listed.args["block"] == (5, {"deep": Spec(Mlp, {"ratio": 2.0})})
 

@@ -36,24 +36,24 @@ def spans(plan: Plan, size: int, num: int) -> Spans:
     """The partition of what each of `num` places sees (arXiv:2107.05768, sections 4.1 to 4.3): itself and the rest exactly once. Spans come in the order in
     which they are finished."""
     direct: list[list[int]] = []
-    wanted: list[list[tuple[int, ...]]] = []
+    wanted: list[list[range]] = []
     for i in range(num):
         row, column = divmod(i, size)
         if plan == "fixed":
             direct.append(list(range(row * size, i + 1)))
-            wanted.append([tuple(range(r * size, (r + 1) * size)) for r in range(row)])
+            wanted.append([range(r * size, (r + 1) * size) for r in range(row)])
         elif plan == "axial":
             direct.append([*range(column, row * size, size), *range(row * size, i + 1)])
-            wanted.append([tuple(range(c, row * size, size)) for c in range(size) if c != column and row])
+            wanted.append([range(c, row * size, size) for c in range(size) if c != column and row])
         else:
             low, parts = 0, []
             for bit in reversed(range(1, num.bit_length())):
                 if i >> bit & 1:
-                    parts.append(tuple(range(low, low + (1 << bit))))
+                    parts.append(range(low, low + (1 << bit)))
                     low += 1 << bit
             direct.append([*range(low, i), i])
             wanted.append(parts)
-    every = sorted({span for row in wanted for span in row}, key=lambda span: (span[-1], span))
+    every = sorted({span for row in wanted for span in row}, key=lambda span: (span[-1], span[0]))  # ranges: written out they would be the square of the places
     number = {span: n for n, span in enumerate(every)}
     ends = torch.tensor([span[-1] for span in every], dtype=torch.long, device="cpu")
     return Spans(_packed(direct), _packed([[number[span] for span in row] for row in wanted]), _packed([list(span) for span in every]), ends)
