@@ -83,6 +83,9 @@ class Process(nn.Module, ABC, Generic[S]):
     second_order: ClassVar[bool] = False
     """Whether gradients of gradients are taken, so that attention must use elementary operations."""
 
+    differentiates: ClassVar[bool] = False
+    """Whether generation takes gradients of what the network answers."""
+
     memory: ClassVar[MemoryPolicy] = "nothing"
     """What a session needs to remember for this family's generation."""
 

@@ -64,6 +64,10 @@ class Tokens:
         """Some rows, repeated or reordered."""
         return self._mapped(lambda x: x[index])
 
+    def plain(self) -> Tokens:
+        """The same in tensors that gradients may go through, wherever they were made in torch's inference mode."""
+        return self._mapped(lambda x: x.clone() if x.is_inference() else x)
+
     def to(self, device: Any) -> Tokens:
         return self._mapped(lambda x: x.to(device))
 

@@ -51,6 +51,7 @@ class Bijective(Process[Inverting]):
 
     memory = "kv"
     likelihood = "exact"
+    differentiates = True
 
     def __init__(self, space: Space, maps: int = 4, noise: float = 0.05, denoise: bool = True, temperature: float = 1.0, deep: bool = False):
         super().__init__()

@@ -37,6 +37,7 @@ class Energy(Process[Descending]):
     """
 
     second_order = True
+    differentiates = True
 
     def __init__(self, steps: int = 2, rate: float = 30.0, learn_rate: bool = True, every: bool = True, langevin: float = 0.0):
         super().__init__()

@@ -32,6 +32,7 @@ def _packed(rows: list[list[int]]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for training too
 def spans(plan: Plan, size: int, num: int) -> Spans:
     """The partition of what each of `num` places sees (arXiv:2107.05768, sections 4.1 to 4.3): itself and the rest exactly once. Spans come in the order in
     which they are finished."""
