@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import BadArgument
-from ..core.net import Env
+from ..core.net import Block, Env
+from ..core.spec import Spec
+from ..core.tokens import Space
 
 QkNorm = Literal["none", "rms", "layer", "cosine", "rms_wide", "layer_wide"]
 
@@ -167,3 +169,16 @@ class ScaleAware(nn.Module):
         scale, gate, scale2, gate2 = (which @ self.offset + which @ self.slope * c).chunk(4, -1)
         none = torch.zeros_like(scale)
         return none, scale, gate, none, scale2, gate2
+
+
+class LayerScale(Block):
+    """A branch, each of its channels times a learned number before it is added (CaiT, arXiv:2103.17239, section 2, equation 2): `start` at the start. All
+    ones: the branch itself."""
+
+    def __init__(self, width: int, inner: Spec, start: float = 1e-5, space: Space | None = None):
+        super().__init__()
+        self.inner = inner.build(width=width, space=space)
+        self.scale = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        return self.inner(x, env) * self.scale

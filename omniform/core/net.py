@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .order import Pattern
-from .query import PRELUDE, Answer, Query, one_row
+from .query import PRELUDE, Answer, Query, one_row, visible
 
 Place = Literal["modulate", "prefix", "cross", "joint", "add", "start"]
 
@@ -184,6 +184,31 @@ class Env:
     def due(self, name: str, value: Tensor) -> None:
         """Add to the loss that the backbone itself asks for."""
         self.dues[name] = self.dues[name] + value if name in self.dues else value
+
+
+def alone(rows: int, length: int, device: Any = None, *, real: Tensor | None = None, causal: bool = False) -> Env:
+    """What blocks consult outside of any session: each row is a document of places 0, 1, ..., one turn or (causal) a turn a place. real (B, L): padding is
+    False, and seen by nobody else."""
+    place = torch.arange(length, device=device)
+    zero = torch.zeros_like(place).expand(rows, -1)
+    turn = place.expand(rows, -1) if causal else zero
+    doc = zero if real is None or bool(real.all()) else torch.where(real, 0, -1)
+    pattern: Pattern = "any" if doc is not zero else "causal" if causal else "full"
+    return Env(
+        coord=place.float()[None, :, None].expand(rows, -1, -1),
+        kind=zero,
+        turn=turn,
+        lane=zero,
+        doc=doc,
+        known=zero == 0,
+        modulation=None,
+        context=Context(rows),
+        record=None,
+        remember=False,
+        progress=torch.ones(rows, device=device),
+        pattern=pattern,
+        mask=visible(turn, zero, doc)[:, None] if pattern == "any" else None,
+    )
 
 
 class Block(nn.Module, ABC):

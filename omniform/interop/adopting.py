@@ -13,7 +13,7 @@ from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, language, pictures, pipelines, streams, text
+from omniform.interop import autoencoders, language, pictures, pipelines, streams, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -21,6 +21,7 @@ from omniform.interop.ties import Reading
 from omniform.system import build as system_build
 from omniform.system.facts import built
 from omniform.system.recipe import Recipe
+from omniform.system.sight import PictureEncoder
 from omniform.system.system import CodecSystem, System
 
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
@@ -72,8 +73,9 @@ def of_hub(name: str) -> Path:
         raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
 
 
-def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem:
-    """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers."""
+def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem | PictureEncoder:
+    """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers; of a folder whose model only reads
+    pictures, the frozen encoder."""
     if place.suffix == ".gguf":
         file = open_gguf(place)
         kind = file.get("general.architecture", str)
@@ -86,11 +88,16 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem:
     config = json_of(place / "config.json")
     if "_class_name" in config:
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
+    if config.get("model_type") in vision.ENCODERS:
+        return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
     return adopted(_reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled))
 
 
-def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None) -> System | CodecSystem:
-    """A live module of `transformers` or `diffusers` as a system of ours: weights are copied. shape: of the latents of a clip (as published if not said)."""
+def adopt(
+    module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None
+) -> System | CodecSystem | PictureEncoder:
+    """A live module of `transformers` or `diffusers` as a system of ours, or as a frozen encoder: weights are copied. shape: of the latents of a clip (as
+    published if not said). Pictures go through what the processor of such a model does by default."""
     config: Any = getattr(module, "config", None)
     state, name = module.state_dict(), type(module).__name__
     weights = Weights(name, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
@@ -98,6 +105,8 @@ def adopt(module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None
         return adopted(_pictured({"_class_name": name, **config}, name, shape), weights)
     if config is None or not hasattr(config, "to_dict"):
         raise CheckpointError(f"{name} has no configuration to read; adopt takes a model of transformers or diffusers")
+    if config.model_type in vision.ENCODERS:
+        return vision.encoder(config.to_dict(), weights, None, name)
     return adopted(_reading(config.to_dict(), tokenizer, name), weights)
 
 
