@@ -32,8 +32,8 @@ class VisionTransformer(nn.Module):
     them, a learned vector a place, then the body (ViT, arXiv:2010.11929, section 3.1).
 
     side: of the square pictures that places were learned for; for others, places are resampled bicubically (section 3.2; DINO's code). registers: tokens
-    without a place behind the class token (arXiv:2309.16588, section 2.2; places are then resampled with antialiasing, as in its code). body: Spec of a Stack. pool: Spec of a Pool. before: epsilon of a LayerNorm before
-    the body, where patches are mapped without a bias (CLIP's code).
+    without a place behind the class token (arXiv:2309.16588, section 2.2; places are then resampled with antialiasing, as in its code). body: Spec of a
+    Stack. pool: Spec of a Pool. before: epsilon of a LayerNorm before the body, where patches are mapped without a bias (CLIP's code).
     """
 
     def __init__(

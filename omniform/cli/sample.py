@@ -58,9 +58,9 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     """
     from omniform.core.errors import BadArgument
     from omniform.system.system import System
-    from omniform.verbs.building import load
+    from omniform.verbs.building import system_at
 
-    system = load(run, pickled=how.pop("pickled"))
+    system = system_at(run, pickled=how.pop("pickled"))
     if not isinstance(system, System):
         raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
     if system.recipe.modality in SPELLED:

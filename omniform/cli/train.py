@@ -118,7 +118,7 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     from omniform.core.errors import CheckpointError
     from omniform.system.storage import find_folder
     from omniform.training import checkpoints
-    from omniform.verbs.building import load, opened
+    from omniform.verbs.building import opened, system_at
 
     if not out.is_dir():
         raise CheckpointError(f"there is no run in {out} to go on with; write the --out of the run")
@@ -130,7 +130,7 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
             return _understood(asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{out / ASKED} is altered ({type(error).__name__}); go on from Python with of.train(..., resume=True)") from error
-    system = load(out)
+    system = system_at(out)
     plan, data = checkpoints.plan_of(out)
     return system, opened(data), plan.json()
 
@@ -143,7 +143,7 @@ def _is_recipe(name: str) -> bool:
 def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """System, data and knobs of what was asked for."""
     from omniform.core.errors import BadArgument
-    from omniform.verbs.building import build, load
+    from omniform.verbs.building import build, system_at
 
     said = pairs(asked["changes"], "--set")
     knobs = {path.removeprefix("training."): value for path, value in said.items() if path.startswith("training.")}
@@ -160,7 +160,7 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     if _is_recipe(asked["name"]):
         system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])
     else:
-        system = load(asked["name"])
+        system = system_at(asked["name"])
         if changes or asked["codec"] or asked["size"] != "tiny":
             said = next(iter(changes), "--codec" if asked["codec"] else "--size")
             raise BadArgument(f"{asked['name']} is a trained system, which stays as it was built: leave out {said}, or train a recipe (omniform systems)")

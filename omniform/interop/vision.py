@@ -51,7 +51,9 @@ def _square(asked: Asked, name: str, usual: int) -> int:
     return Asked({name: value}, asked.of)(name, int, most=LARGEST)
 
 
-def _net(asked: Asked, hidden: int, qkv: bool, eps: float, *, side: int, patch: int, final: bool, scale: bool = False, gated: bool = False, **more: Any) -> Spec:
+def _net(
+    asked: Asked, hidden: int, qkv: bool, eps: float, *, side: int, patch: int, final: bool, scale: bool = False, gated: bool = False, **more: Any
+) -> Spec:
     """The encoder that all of them are."""
     width, heads = asked("hidden_size", int, 768), asked("num_attention_heads", int, 12)
     for name in ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout", "drop_path_rate"):

@@ -10,12 +10,13 @@ from typing import Any
 
 from omniform import recipes
 from omniform.core.codec import Codec, LearnedCodec
-from omniform.core.errors import CheckpointError, CodecError, OmniformError, RecipeError, ShapeError, nearest
+from omniform.core.errors import BadArgument, CheckpointError, CodecError, OmniformError, RecipeError, ShapeError, nearest
 from omniform.core.spec import Spec
 from omniform.data import Dataset, open_data
 from omniform.interop import adopting
 from omniform.system import build as system_build
 from omniform.system.recipe import Recipe
+from omniform.system.sight import PictureEncoder
 from omniform.system.storage import find_folder
 from omniform.system.system import CodecSystem, System
 from omniform.verbs.changing import changed
@@ -72,7 +73,7 @@ def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | Codec
 
 def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None) -> tuple[Recipe, Codec]:
     """The recipe around somebody's trained codec, and the codec."""
-    owner = source if isinstance(source, CodecSystem | System) else load(source)
+    owner = source if isinstance(source, CodecSystem | System) else system_at(source)
     spec, module = owner.recipe.codec, owner.codec
     if dataset is not None and tuple(module.shape) != tuple(dataset.shape):
         raise ShapeError(
@@ -106,11 +107,12 @@ def load(
     recipe: str | None = None,
     size: str | None = None,
     codec: str | Path | CodecSystem | System | None = None,
-) -> System | CodecSystem:
+) -> System | CodecSystem | PictureEncoder:
     """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
     Theirs: a folder of transformers (config.json and safetensors), a .gguf file, "package:NAME" for a package that carries a model, "hf:OWNER/NAME" for a
-    repository of the hub. pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
+    repository of the hub; a model that only reads pictures comes as the frozen encoder it is.
+    pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
 
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
     codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet.
@@ -130,6 +132,22 @@ def load(
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
         raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
     return system_build.load(folder)
+
+
+def system_at(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:
+    """What `load` finds, if it is a system."""
+    found = load(where, pickled=pickled)
+    if isinstance(found, PictureEncoder):
+        raise BadArgument(f"{where} holds an encoder of pictures, which generates nothing; --features takes it, and the objective align as its encoder")
+    return found
+
+
+def picture_encoder(where: str | Path | PictureEncoder) -> PictureEncoder:
+    """What `load` finds, if it is a frozen encoder of pictures."""
+    found = where if isinstance(where, PictureEncoder) else load(where)
+    if not isinstance(found, PictureEncoder):
+        raise BadArgument(f"{where} holds a system, and an encoder of pictures is expected: a folder of ViT, DINOv2 or CLIP of transformers")
+    return found
 
 
 def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool) -> System:

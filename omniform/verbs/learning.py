@@ -18,12 +18,14 @@ from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split, order
+from omniform.interop.adopting import is_foreign
 from omniform.system.storage import find_folder, read_folder, write_folder
 from omniform.system.system import CodecSystem, System
 from omniform.training import Run, Training, checkpoints
 from omniform.training import train as run_training
+from omniform.training.objectives.objective import Objective
 from omniform.training.team import Team
-from omniform.verbs.building import opened, untrained
+from omniform.verbs.building import opened, picture_encoder, place_of, untrained
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
 
@@ -77,6 +79,7 @@ def train(
         plan = planned(system.recipe.training, steps=steps, minutes=minutes, **({} if objective is None else {"objective": objective}), **settings)
     else:
         plan = planned(system.recipe.training, steps=steps, minutes=minutes, **{**settings, "objective": None})
+    made = _objective(system, plan) if objective is None or isinstance(objective, Spec | Mapping) else objective
     if isinstance(system, CodecSystem):
         return _codec_trained(system, dataset, plan, out, resume, progress, on_step)
     if untrained(system.codec) and not (resume and _codec_recovered(system, out)):
@@ -89,8 +92,15 @@ def train(
     raw = objective is not None and getattr(objective, "raw", False) or plan.objective is not None and getattr(plan.objective.make, "raw", False)
     if not raw and isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
-    made = None if isinstance(objective, Spec | Mapping) else objective
     return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress, objective=made)
+
+
+def _objective(system: System | CodecSystem, plan: Training) -> Objective | None:
+    """What the plan says is learnt besides, where it reads by somebody else's encoder (the trainer builds what does not)."""
+    where = None if plan.objective is None else plan.objective.args.get("encoder")
+    if plan.objective is None or not isinstance(where, str) or not is_foreign(place_of(where)):
+        return None
+    return plan.objective.but({"encoder": picture_encoder(where)}).build(system=system)
 
 
 def planned(recipe: Any, *, steps: int | None = None, minutes: float | None = None, **settings: Any) -> Training:

@@ -14,7 +14,7 @@ from omniform.interop.hub import repository_of, send
 from omniform.system import build as system_build
 from omniform.system.storage import find_folder, read_folder, write_folder
 from omniform.system.system import CodecSystem, System
-from omniform.verbs.building import load, place_of
+from omniform.verbs.building import place_of, system_at
 
 
 def export(system: System | CodecSystem | str | Path, to: str, out: str | Path) -> Path:
@@ -50,7 +50,7 @@ def _known(system: System | CodecSystem | str | Path) -> tuple[System | CodecSys
     """The system, and what lies beside it about its training."""
     if not isinstance(system, str | Path):
         return system, {}
-    made = load(system)
+    made = system_at(system)
     folder = place_of(system)
     for place, name in ((folder, "notes.json"), (folder / "checkpoint", "state.json")):
         try:

@@ -19,8 +19,10 @@ from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split, cache_dir, order
 from omniform.evaluation import features
 from omniform.evaluation.features import Classifier
+from omniform.evaluation.sighted import Sighted
+from omniform.system.sight import PictureEncoder
 from omniform.system.system import CodecSystem, Counted, System
-from omniform.verbs.building import SHIPPED, load, opened
+from omniform.verbs.building import SHIPPED, opened, picture_encoder, system_at
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
 from omniform.verbs.reconstructing import reconstructed
@@ -31,7 +33,7 @@ JUDGE_STEPS = 600
 
 def _system(system: System | CodecSystem | str | Path) -> System:
     """A system that generates; or the one in a folder."""
-    found = load(system) if isinstance(system, str | Path) else system
+    found = system_at(system) if isinstance(system, str | Path) else system
     if not isinstance(found, System):
         raise BadArgument(f"{found.recipe.name} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec ...)")
     return found
@@ -147,18 +149,24 @@ def evaluate(
     system: System | CodecSystem | str | Path,
     data: Dataset | str | Path,
     num: int = 1000,
-    classifier: Classifier | None = None,
+    classifier: Classifier | Sighted | None = None,
     *,
+    encoder: str | Path | PictureEncoder | None = None,
     seed: int = 0,
     batch: int = 64,
     progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`).
+    """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`), or of a frozen encoder (ViT, DINOv2,
+    CLIP), or the place of one.
 
     Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise.
     Text has no such features: score it. A codec alone is measured by what it loses (`reconstructing.reconstructed`).
     """
-    found, dataset = load(system) if isinstance(system, str | Path) else system, opened(data)
+    found, dataset = system_at(system) if isinstance(system, str | Path) else system, opened(data)
+    if encoder is not None:
+        if classifier is not None:
+            raise BadArgument("pictures are compared in the features of a classifier or of an encoder, and both were given; leave one out")
+        classifier = Sighted(picture_encoder(encoder))
     if isinstance(found, CodecSystem):
         suits(found, dataset)
         return reconstructed(found, dataset, classifier or judge(dataset, progress=progress), num, seed=seed)

@@ -41,7 +41,8 @@ class Reader:
 class Align(Objective):
     """- weight * mean cos(projector(stream after a block), encoder(clean data)), beside the process's own loss (REPA).
 
-    encoder: (B, *shape) -> (B, N, C) or (B, C, H, W), frozen; or the folder of a trained system, read after the block `read`. at: the tapped block, else after
+    encoder: (B, *shape) -> (B, N, C) or (B, C, H, W), frozen (`system.sight:PictureEncoder`); or the folder of a trained system, read after the block `read`.
+    `train` and `omniform train` take a folder or "hf:OWNER/NAME" of ViT, DINOv2 or CLIP as well. at: the tapped block, else after
     two sevenths of them (8 of 28). projector: Linear, SiLU, Linear, SiLU, Linear of `hidden`. Tokens on another square grid are resized bilinearly.
     Source: arXiv:2410.06940, equation 8, sections 3.3 and 4; the official code's projector. At weight 0 nothing is asked of encoder or projector.
     """
@@ -77,6 +78,8 @@ class Align(Objective):
     @torch.no_grad()
     def _seen(self, data: Tensor) -> Tensor:
         """(B, N, C)."""
+        if isinstance(self.encoder, nn.Module):
+            self.encoder.to(data.device)  # nobody else moves what is not a part of this module
         seen = self.encoder(data)
         return seen.flatten(2).transpose(1, 2) if seen.dim() == 4 else seen
 
