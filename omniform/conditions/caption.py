@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -128,18 +129,19 @@ class Sizes(Conditioner):
     """Numbers about the whole picture (its size, its aspect), each as cosines and sines through an MLP of its group: raw (B, numbers) -> (B, D).
 
     groups: how many numbers share an MLP, in order; each number gives an equal share of the width; none: one MLP reads the waves of all numbers at once
-    (SDXL's own way, Meissonic's). usual: what is told where nothing is said. Source: PixArt-alpha's code at 1024 pixels, height and width in one group and
-    the aspect in another (micro-conditions of SDXL, arXiv:2307.01952, section 2.2).
+    (SDXL's own way, Meissonic's). usual: what is told where nothing is said. scale: what numbers are multiplied with (FLUX's code: 1000). Source:
+    PixArt-alpha's code at 1024 pixels, height and width in one group and the aspect in another (micro-conditions of SDXL, arXiv:2307.01952, section 2.2).
     """
 
-    def __init__(self, width: int, groups: tuple[int, ...], usual: tuple[float, ...], features: int = 256):
+    def __init__(self, width: int, groups: tuple[int, ...], usual: tuple[float, ...], features: int = 256, scale: float = 1.0):
         super().__init__()
         self.whole = None if groups else nn.Sequential(nn.Linear(len(usual) * features, width), nn.SiLU(), nn.Linear(width, width))
         if groups and (sum(groups) != len(usual) or width % len(usual)):
             raise BadArgument(f"groups {groups} are of {len(usual)} usual numbers, which share out a width of {width} evenly; change one of them")
-        self.groups, each, half = tuple(groups), width // max(len(usual), 1), features // 2
+        self.scale, self.groups, each, half = scale, tuple(groups), width // max(len(usual), 1), features // 2
         self.maps = nn.ModuleList(nn.Sequential(nn.Linear(features, each), nn.SiLU(), nn.Linear(each, each)) for _ in groups)
-        self.register_buffer("frequency", 10000.0 ** (-torch.arange(half) / half), persistent=False)
+        # in single precision as everybody has it: it shows where numbers are large
+        self.register_buffer("frequency", torch.exp(-math.log(10000.0) * torch.arange(half) / half), persistent=False)
         self.register_buffer("usual", torch.tensor(usual), persistent=False)
 
     def encode(self, raw: Any) -> Encoded:
@@ -155,7 +157,7 @@ class Sizes(Conditioner):
         return self._said(self.usual.expand(batch, -1))
 
     def _said(self, numbers: Tensor) -> Encoded:
-        angle = numbers[..., None] * self.frequency
+        angle = (numbers * self.scale)[..., None] * self.frequency
         all_waves = torch.cat([angle.cos(), angle.sin()], -1)
         if self.whole is not None:
             return Encoded.one(self.whole(all_waves.flatten(1)))

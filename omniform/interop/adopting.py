@@ -35,13 +35,14 @@ DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
     "PixArtTransformer2DModel": pictures.pixart,
     "SD3Transformer2DModel": streams.sd3,
+    "FluxTransformer2DModel": streams.flux,
     "LTXVideoTransformer3DModel": streams.ltx_video,
     "WanTransformer3DModel": streams.wan,
     "AutoencoderKL": autoencoders.kl,
     "VQModel": autoencoders.vq,
 }
 """By the _class_name of a configuration."""
-SHAPELESS = ("LTXVideoTransformer3DModel", "WanTransformer3DModel")
+SHAPELESS = ("FluxTransformer2DModel", "LTXVideoTransformer3DModel", "WanTransformer3DModel")
 """Those whose configurations do not say how large their latents are."""
 
 
@@ -96,8 +97,8 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem 
 def adopt(
     module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None
 ) -> System | CodecSystem | PictureEncoder:
-    """A live module of `transformers` or `diffusers` as a system of ours, or as a frozen encoder: weights are copied. shape: of the latents of a clip (as
-    published if not said). Pictures go through what the processor of such a model does by default."""
+    """A live module of `transformers` or `diffusers` as a system of ours, or as a frozen encoder: weights are copied. shape: of latents, for
+    FLUX and clips (else as published). Pictures go through what the processor of such a model does by default."""
     config: Any = getattr(module, "config", None)
     state, name = module.state_dict(), type(module).__name__
     weights = Weights(name, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())

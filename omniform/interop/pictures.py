@@ -26,7 +26,7 @@ class Grid:
     """Latents (channels, rows, columns) in patches: theirs come out (row, column, channel), ours as the codec lays them.
 
     folded: the codec is an autoencoder under Folded, (row, column, channel); else Patches of given latents, (channel, row, column). frames: their first
-    convolution has a third axis, of time, one long.
+    convolution has a third axis, of time, one long. packed: theirs are given and answered in patches, (channel, row, column), by linear maps (FLUX).
     """
 
     channels: int
@@ -35,6 +35,7 @@ class Grid:
     width: int
     folded: bool = False
     frames: bool = False
+    packed: bool = False
 
     def changes(self) -> dict[str, Any]:
         """The codec of a network by itself: latents are given."""
@@ -47,19 +48,21 @@ class Grid:
         return {} if self.folded else {"codec.scale": 1.0, "codec.shift": 0.0}
 
     def enter(self, theirs: str) -> list[Tie]:
-        """A convolution whose stride is its size."""
+        """A convolution whose stride is its size, or a linear map."""
         c, p, num = self.channels, self.patch, self.channels * self.patch**2
         order = (0, 2, 3, 1) if self.folded else (0, 1, 2, 3)
         ours = MAIN + "embed.enter."
-        their = (self.width, c, *([1] if self.frames else []), p, p)
+        their = (self.width, num) if self.packed else (self.width, c, *([1] if self.frames else []), p, p)
         weight = permuted(ours + "weight", theirs + ".weight", (self.width, c, p, p), order, (self.width, num), their)
         return [weight, same(ours + "bias", theirs + ".bias")]
 
     def leave(self, theirs: str, says: int = 1) -> list[Tie]:
         """The last linear map. says: 2 where it speaks of a variance besides, whose channels come after the others."""
         c, p, num = self.channels, self.patch, says * self.channels * self.patch**2
-        order = (2, 0, 1, 3) if self.folded else (2, 3, 0, 1)
+        order: tuple[int, ...] = (2, 0, 1, 3) if self.folded else (2, 3, 0, 1)
         ours, view = MAIN + "head.out.", (p, p, says, c)
+        if self.packed:
+            order, view = (0, 2, 3, 1) if self.folded else (0, 1, 2, 3), (says, c, p, p)
         return [
             permuted(ours + "weight", theirs + ".weight", (*view, self.width), (*order, 4), (num, self.width), (num, self.width)),
             permuted(ours + "bias", theirs + ".bias", view, order, (num,), (num,)),

@@ -18,6 +18,7 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
     "PixArtTransformer2DModel": pictures.pixart,
     "SD3Transformer2DModel": streams.sd3,
+    "FluxTransformer2DModel": streams.flux,
 }
 _CODEC = "codec.inner."
 
@@ -32,13 +33,18 @@ def reading(folder: Path) -> Reading:
             f"{folder} is a {kinds['transformer']} over a {kinds['vae']}, and {known} over an AutoencoderKL is built here; load its transformer's folder"
         )
     config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
-    network, codec = TRANSFORMERS[kinds["transformer"]](config["transformer"], True), autoencoders.kl(config["vae"], _CODEC)
+    network, codec = TRANSFORMERS[kinds["transformer"]](config["transformer"], folded=True), autoencoders.kl(config["vae"], _CODEC)
     spec: Any = codec.changes["codec"]
-    side, patch = int(config["transformer"].get("sample_size", 128)), int(str(network.changes["codec.patch"]))
+    colours, picture = codec.changes["shape"][:2]  # type: ignore[index]
+    stride, patch = spec.args["stride"], int(str(network.changes["codec.patch"]))
     channels, asked = spec.args["bottleneck"].args["channels"], config["transformer"].get("in_channels", 16 if network.recipe == "sd3" else 4)
+    side = int(config["transformer"].get("sample_size", 128))
+    if network.recipe == "flux":  # it does not say how large its latents are, and counts the channels of a patch
+        side, asked = picture // stride, config["transformer"].get("in_channels", 64) // 4
+        if side % patch:
+            raise CheckpointError(f"{folder}: its autoencoder makes {side} x {side} latents, which patches of 2 do not fill; change its sample_size")
     if channels != asked:
         raise CheckpointError(f"{folder}: its autoencoder has {channels} channels and its transformer reads {asked}; they do not belong together")
-    colours, stride = codec.changes["shape"][0], spec.args["stride"]  # type: ignore[index]
     tokens = math.prod((side // patch,) * 2)
     changes = {
         **network.changes,
@@ -46,13 +52,16 @@ def reading(folder: Path) -> Reading:
         "shape": (colours, side * stride, side * stride),
         **scheduled({**config["scheduler"], "_class_name": kinds["scheduler"]}, tokens),
     }
+    if network.recipe == "flux" and "process.grid" in changes:
+        changes["process.grid"] = changes["process.grid"].but({"least": 0.0})
     variance = config["scheduler"].get("variance_type", "fixed_small")
     if kinds["scheduler"] == "DDPMScheduler" and (variance == "learned_range") != bool(changes.get("network.head.learned_variance")):
         raise CheckpointError(f"{folder}: its scheduler has variance_type={variance!r}, and its transformer says otherwise; one of the two is another's")
     ties = (*_under("transformer.", network.table), *_under("vae.", codec.table))
     ignored = tuple((_escaped("transformer.", pattern), why) for pattern, why in network.table.ignored)
     fixed = {**(network.table.fixed or {}), **(codec.table.fixed or {})}
-    return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed))
+    cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
+    return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed, cuts))
 
 
 def _escaped(prefix: str, pattern: str) -> str:

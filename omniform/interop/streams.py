@@ -1,4 +1,4 @@
-"""Flow transformers of the `diffusers` library as our recipes: Stable Diffusion 3 (two streams), LTX-Video and Wan (clips).
+"""Flow transformers of the `diffusers` library as our recipes: Stable Diffusion 3 and FLUX.1 (two streams), LTX-Video and Wan (clips).
 
 Their velocity is noise less data, ours data less noise: the last map changes its sign.
 """
@@ -8,22 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from ..backbones.attention import Attention
+from ..backbones.blocks import PreNorm, SingleStream
+from ..backbones.mlp import Mlp
+from ..backbones.stack import Stack
 from ..codecs.patch import Patches
-from ..conditions.caption import Caption
+from ..conditions.caption import Caption, Sizes
 from ..core.errors import CheckpointError
 from ..core.spec import Spec
 from .language import DEEPEST, Asked
 from .pictures import ACTIVATIONS, BLOCK, LARGEST, MAIN, TEXT, Grid, attended, captioned, crossed, fed, timed
-from .ties import Reading, Table, Tie, layers, linear, negated, same, shaped, turned
+from .ties import Cut, Reading, Table, Tie, layers, linear, negated, same, shaped, turned
 
 Shape = tuple[int, ...] | None
 
 
 def _fits(of: str, shape: Shape, usual: tuple[int, ...], channels: int) -> tuple[int, ...]:
-    """Latents (frames, channels, rows, columns): configurations do not say how many there are."""
-    shape = (usual[0], channels, *usual[2:]) if shape is None else tuple(shape)
-    if len(shape) != 4 or shape[1] != channels or min(shape) < 1:
-        raise CheckpointError(f"{of} takes latents (frames, {channels}, rows, columns), not of shape {shape}")
+    """Latents (frames, channels, rows, columns), or without frames: configurations do not say how many there are."""
+    frames = "frames, " if len(usual) == 4 else ""
+    shape = (*usual[:-3], channels, *usual[-2:]) if shape is None else tuple(shape)
+    if len(shape) != len(usual) or shape[-3] != channels or min(shape) < 1:
+        raise CheckpointError(f"{of} takes latents ({frames}{channels}, rows, columns), not of shape {shape}")
     return shape
 
 
@@ -101,6 +108,95 @@ def sd3(config: Mapping[str, Any], folded: bool = False) -> Reading:
     )
     computed = ((r"pos_embed\.pos_embed", "sines and cosines, which are computed"),)
     return Reading(of, "sd3", changes, Table(of, ties, computed, grid.fixed()))
+
+
+# ---- FLUX.1 -----------------------------------------------------------------------------------------------------------
+
+
+def flux(config: Mapping[str, Any], shape: Shape = None, folded: bool = False) -> Reading:
+    """FluxTransformer2DModel, over latents in patches of 2 x 2; told how strongly it is guided (dev) or not (schnell).
+
+    Captions are 512 tokens of T5, 256 where it is not guided, as published: no config says it. The channels of a head that belong to their first axis, along
+    which nothing moves, come last here, where nothing turns them.
+    """
+    of = "FLUX"
+    asked = Asked(config, of)
+    heads, each = asked("num_attention_heads", int, 24), asked("attention_head_dim", int, 128)
+    width, four = heads * each, asked("in_channels", int, 64)
+    double, single = asked("num_layers", int, 19, most=DEEPEST), asked("num_single_layers", int, 38, most=DEEPEST)
+    axes, guided = asked("axes_dims_rope", (list, tuple), (16, 56, 56)), asked("guidance_embeds", bool, False)
+    asked.only("patch_size", (1,), 1)
+    asked.only("out_channels", (four, None))
+    if len(axes) != 3 or not all(isinstance(n, int) and n >= 0 and n % 2 == 0 for n in axes) or sum(axes) != each or four % 4:
+        raise CheckpointError(f"FLUX of {four} channels, heads of {each} and axes_dims_rope={list(axes)!r} does not fit itself; fetch its config again")
+    shape = _fits(of, shape, (16, 128, 128), four // 4)
+    if shape[1] % 2 or shape[2] % 2:
+        raise CheckpointError(f"FLUX reads patches of 2 x 2, which latents of {shape[1]} x {shape[2]} do not fill; give another shape")
+    grid = Grid(four // 4, 2, shape, width, folded, packed=True)
+    text = {"features": asked("joint_attention_dim", int, 4096), "length": 512 if guided else 256, "into": "linear", "mask": False, "pool": "given"}
+    text["pooled"] = asked("pooled_projection_dim", int, 768)
+    told: dict[str, Any] = {"text": (Spec(Caption, text), ("joint", "modulate"))}
+    if guided:
+        told["guidance"] = (Spec(Sizes, {"groups": (1,), "usual": (3.5,), "scale": 1000.0}), "modulate")
+    mixer = {"heads": heads, "qk_norm": "rms"}
+    joint = Spec(PreNorm, {"mixer": Spec(Attention, mixer), "mlp": Spec(Mlp), "modulate": "zero", "streams": 2})
+    alone = Spec(SingleStream, {"mixer": Spec(Attention, {**mixer, "biases": "qkv"}), "mlp": Spec(Mlp)})
+    changes = {
+        **grid.changes(),
+        **({} if guided else {"process.steps": 4, "process.shift": 1.0}),
+        "conditions": told,
+        "network.width": width,
+        "network.backbone.rotary.head_width": each,
+        "network.backbone.rotary.share": (axes[1] // 2, axes[2] // 2),
+        "network.backbone.block": tuple(Spec(Stack, {"depth": n, "final": None, "block": b}) for n, b in ((double, joint), (single, alone))),
+    }
+    head = torch.arange(each).roll(-axes[0])
+    turned_rows = (torch.arange(2 * heads)[:, None] * each + head).flatten()
+    rows = torch.cat([turned_rows, torch.arange(2 * width, 3 * width)])
+    kept = lambda ties: [t.ordered(rows) if ".qkv." in t.ours else t for t in ties]  # noqa: E731
+
+    def normed(ours: str, theirs: str, stream: int = 0) -> list[Tie]:
+        return [same(f"{ours}mixer.norm.{x}.{stream}.weight", f"{theirs}{x}.weight").ordered(head) for x in "qk"]
+
+    def two(i: int) -> list[Tie]:
+        ours, theirs = f"{BLOCK.format(0)}blocks.{i}.", f"transformer_blocks.{i}."
+        return [
+            *linear(ours + "modulation.0.out", theirs + "norm1.linear"),
+            *linear(ours + "modulation.1.out", theirs + "norm1_context.linear"),
+            *kept(attended(ours, theirs, name="attn")),
+            *kept(attended(ours, theirs, name="attn", stream=1, out="to_add_out", named=("add_q_proj", "add_k_proj", "add_v_proj"))),
+            *normed(ours, theirs + "attn.norm_"),
+            *normed(ours, theirs + "attn.norm_added_", 1),
+            *fed(ours, theirs),
+            *fed(ours, theirs, 1, "ff_context"),
+        ]
+
+    def one(i: int) -> list[Tie]:
+        ours, theirs = f"{BLOCK.format(1)}blocks.{i}.", f"single_transformer_blocks.{i}."
+        return [
+            *linear(ours + "modulation.out", theirs + "norm.linear"),
+            *kept(attended(ours, theirs, name="attn", out=None)),
+            *normed(ours, theirs + "attn.norm_"),
+            *linear(ours + "mlp.feed.each.0.up", theirs + "proj_mlp"),
+            same(ours + "mixer.out.each.0.weight", theirs + "proj_out.weight of attention"),
+            same(ours + "mlp.feed.each.0.down.weight", theirs + "proj_out.weight of the MLP"),
+            same(ours + "mlp.feed.each.0.down.bias", theirs + "proj_out.bias"),
+        ]
+
+    outs = [f"single_transformer_blocks.{i}.proj_out.weight" for i in range(single)]
+    cuts = tuple(Cut(name, (name + " of attention", name + " of the MLP"), (width, 4 * width), 1) for name in outs)
+    embedded = (("text_embedder", TEXT + "vector"), *((("guidance_embedder", "conditioning.parts.guidance.maps.0"),) if guided else ()))
+    ties = (
+        *grid.enter("x_embedder"),
+        *timed("time_text_embed.timestep_embedder"),
+        *(t for theirs, ours in embedded for n, m in ((0, 1), (2, 2)) for t in linear(f"{ours}.{n}", f"time_text_embed.{theirs}.linear_{m}")),
+        *linear(TEXT + "into", "context_embedder"),
+        *layers(double, two),
+        *layers(single, one),
+        *turned(MAIN + "backbone.final_mod.out", "norm_out.linear", width),
+        *negated(grid.leave("proj_out")),
+    )
+    return Reading(of, "flux", changes, Table(of, ties, fixed=grid.fixed(), cuts=cuts))
 
 
 # ---- clips ------------------------------------------------------------------------------------------------------------

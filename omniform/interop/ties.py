@@ -29,6 +29,11 @@ class Tie:
         """The same with a change after it (and undone before the way back)."""
         return Tie(self.ours, self.theirs, lambda xs: there(self.there(xs)), lambda x: self.back(back(x)))
 
+    def ordered(self, order: Tensor) -> Tie:
+        """The same with rows in another order: ours[i] is what ours[order[i]] was."""
+        inverse = order.argsort()
+        return self.then(lambda x: x.index_select(0, order.to(x.device)), lambda x: x.index_select(0, inverse.to(x.device)))
+
 
 def same(ours: str, theirs: str) -> Tie:
     """The very tensor."""

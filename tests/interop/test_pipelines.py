@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers import AutoencoderKL, DDIMScheduler, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel, SD3Transformer2DModel
 
 import omniform as of
 from omniform.core.errors import CheckpointError
 
 from .test_autoencoders import BASE, blocks
 from .test_pictures import DIT, dit, near, stirred
-from .test_streams import SD3
+from .test_streams import FLUX, SD3, flowed
 
 VAE = {**BASE, **blocks(2), "block_out_channels": (8, 12), "sample_size": 12}
 
@@ -91,6 +92,40 @@ def test_sd3_with_its_autoencoder_and_euler(tmp_path):
     tokens = walked(system, vec, {"text": list(zip(features, pooled, strict=True))})
     near(as_latents(system, tokens.vec), x, 1e-4)
     near(system.codec.decode(tokens), vae.decode(x / 0.7 + 0.1).sample.clamp(-1, 1), 1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("guided", [True, False])
+def test_flux_with_its_autoencoder_and_euler(tmp_path, guided):
+    """As FluxPipeline walks: even shares of noise from 1 to 1 / steps, shifted by the number of tokens (dev), or as they are (schnell)."""
+    said = {"use_dynamic_shifting": True, "shift": 3.0, "base_image_seq_len": 4, "max_image_seq_len": 16} if guided else {"shift": 1.0}
+    model, steps = stirred(FluxTransformer2DModel(**{**FLUX, "guidance_embeds": guided})), 4
+    scheduler = FlowMatchEulerDiscreteScheduler(**said)
+    vae = folder(tmp_path, model, scheduler, 3)
+    system = of.load(tmp_path)
+    system.process = system.process.but(steps=steps)
+    g = torch.Generator().manual_seed(3)
+    features, pooled = torch.randn(2, 512 if guided else 256, 10, generator=g), torch.randn(2, 7, generator=g)
+    vec = start(system)
+    x = as_latents(system, vec)
+    mu = 0.5 + (9 - 4) * (1.15 - 0.5) / (16 - 4)
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu if guided else None)
+    for t in scheduler.timesteps:
+        x = scheduler.step(flowed(model, x, features, pooled, t.expand(2) / 1000), t, x).prev_sample
+    told = {"text": list(zip(features, pooled, strict=True)), **({"guidance": torch.tensor([[3.5], [1.0]])} if guided else {})}
+    tokens = walked(system, vec, told)
+    near(as_latents(system, tokens.vec), x, 1e-4)
+    near(system.codec.decode(tokens), vae.decode(x / 0.7 + 0.1).sample.clamp(-1, 1), 1e-4)
+
+
+def test_a_flux_whose_autoencoder_is_anothers(tmp_path):
+    folder(tmp_path, stirred(FluxTransformer2DModel(**FLUX)), FlowMatchEulerDiscreteScheduler(), 4)
+    with pytest.raises(CheckpointError, match="4 channels and its transformer reads 3"):
+        of.load(tmp_path)
+    file = tmp_path / "vae" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sample_size": 10}))
+    with pytest.raises(CheckpointError, match="5 x 5 latents"):
+        of.load(tmp_path)
 
 
 @pytest.mark.parametrize(
