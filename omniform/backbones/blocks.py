@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -71,35 +72,39 @@ class PreNorm(Block):
         self.modulation = nn.ModuleList(part.build(width=width, chunks=2 if ends and i else chunks) for i in range(streams)) if part else None
         self.dropout = dropout
 
-    def _chunks(self, env: Env, length: int) -> list[Tensor]:
+    def _chunks(self, env: Env, length: int) -> Sequence[Tensor]:
         """Shift, scale, gate of mixer and MLP, each (B, 1 or L, D)."""
-        assert env.modulation is not None
-        each = [m(env.modulation) for m in self.modulation or ()]
-        if len(each) == 1 or env.prefix == 0:
-            return list(each[0])
+        assert env.modulation is not None and self.modulation is not None
+        maps = self.modulation._modules.values()
+        if len(maps) == 1 or env.prefix == 0:
+            return next(iter(maps))(env.modulation)
+        each = [m(env.modulation) for m in maps]
         spread = lambda x, first, last: x.expand(-1, last - first, -1) if x.shape[1] == 1 else x[:, first:last]  # noqa: E731
         return [torch.cat([spread(p, 0, env.prefix), spread(s, env.prefix, length)], 1) for s, p in zip(*each, strict=True)]
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
-        mlp, drop = self.mlp, self.dropout if self.training else 0.0
-        if self.modulation is None:
-            y = self.mixer(self.norm_mixer(x), env)
+        part, drop = self._modules, self.dropout if self.training else 0.0  # as attributes, parts are looked up in Python: six times a block
+        mlp, cross = part.get("mlp"), part.get("cross")
+        if part.get("modulation") is None:
+            y = part["mixer"](part["norm_mixer"](x), env)
             x = x + (_dropped(y, drop) if drop else y)
-            if self.cross is not None:
-                x = x + self.cross(self.norm_cross(x), env)
+            if cross is not None:
+                x = x + cross(self.norm_cross(x), env)
             if mlp is None:
                 return x
-            y = mlp(self.norm_mlp(x), env)
+            y = mlp(part["norm_mlp"](x), env)
             return x + (_dropped(y, drop) if drop else y)
         if self.ends and env.prefix:
             return self._ended(x, env, drop)
         c = self._chunks(env, x.shape[1])
-        x = torch.addcmul(x, c[2], _dropped(self.mixer(modulated(self.norm_mixer(x), c[0], c[1]), env), drop))
-        if self.cross is not None:
-            x = x + self.cross(x if self.norm_cross is None else self.norm_cross(x), env)
+        y = part["mixer"](modulated(part["norm_mixer"](x), c[0], c[1]), env)
+        x = torch.addcmul(x, c[2], _dropped(y, drop) if drop else y)
+        if cross is not None:
+            x = x + cross(x if self.norm_cross is None else self.norm_cross(x), env)
         if mlp is None:
             return x
-        return torch.addcmul(x, c[5], _dropped(mlp(modulated(self.norm_mlp(x), c[3], c[4]), env), drop))
+        y = mlp(modulated(part["norm_mlp"](x), c[3], c[4]), env)
+        return torch.addcmul(x, c[5], _dropped(y, drop) if drop else y)
 
     def _ended(self, x: Tensor, env: Env, drop: float) -> Tensor:
         """The last block of two streams (MM-DiT's code): the prefix is only read."""

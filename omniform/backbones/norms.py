@@ -16,12 +16,26 @@ from ..core.tokens import Space
 QkNorm = Literal["none", "rms", "layer", "cosine", "rms_wide", "layer_wide"]
 
 
+class LayerNorm(nn.LayerNorm):
+    """torch's, without the functions between module and kernel: they take as long as the norm of one token."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(nn.RMSNorm):
+    """Likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
 def norm(kind: Literal["layer", "rms"], width: int, *, affine: bool = True, eps: float = 1e-6, bias: bool = True) -> nn.Module:
     """LayerNorm (arXiv:1607.06450) or RMSNorm (arXiv:1910.07467) over the last dimension."""
     if kind == "layer":
-        return nn.LayerNorm(width, eps=eps, elementwise_affine=affine, bias=bias and affine)
+        return LayerNorm(width, eps=eps, elementwise_affine=affine, bias=bias and affine)
     if kind == "rms":
-        return nn.RMSNorm(width, eps=eps, elementwise_affine=affine)
+        return RMSNorm(width, eps=eps, elementwise_affine=affine)
     raise BadArgument(f"a norm is 'layer' or 'rms', not {kind!r}")
 
 

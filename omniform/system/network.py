@@ -190,13 +190,14 @@ class Session:
         if context.prefix is not None and context.joint is not None:
             raise BadArgument('conditions are placed "prefix" or "joint", not some so and some so: both stand before the sequence')
         self.network, self.context, self.policy, self.taps = network, context, policy, taps
+        self.towers: dict[str, Any] = dict(network.towers.items())
         self.records: dict[str, Record] = {}
         self.recalled: dict[str, Query] = {}
         self.placed: dict[str, tuple[Tensor, list[Tensor]]] = {}
 
     def __call__(self, query: Query, *, remember: bool = False) -> Answer:
-        if query.stage not in self.network.towers:
-            raise BadArgument(f"this network has no stage {query.stage!r}; {nearest(query.stage, self.network.towers)}")
+        if query.stage not in self.towers:
+            raise BadArgument(f"this network has no stage {query.stage!r}; {nearest(query.stage, self.towers)}")
         if self.policy == "nothing":
             return self._ask(query, None, False)
         if self.policy == "kv":
@@ -235,7 +236,7 @@ class Session:
         return max(last, high if doc.stride(0) == 0 else _last_turn(query.turn, doc))
 
     def _ask(self, query: Query, record: Record | None, remember: bool) -> Answer:
-        tower = self.network.towers[query.stage]
+        tower = self.towers[query.stage]
         told = self.network.told
         context = self.context if told is None or query.stage in told else Context(self.context.batch)
         prefix = context.prefix or context.joint

@@ -229,8 +229,9 @@ class CodecSystem(nn.Module):
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Every part as it generates; then again as it was. (eval and train visit every part even where nothing changes: as long as a small network's answer.)"""
-    learning = [m for m in module.modules() if m.training]
+    """Every part as it generates; then again as it was. Where the whole generates already, its parts are as its user left them, and are not visited: that takes
+    as long as a small network's answer."""
+    learning = [m for m in module.modules() if m.training] if module.training else []
     for m in learning:
         m.training = False
     try:

@@ -116,6 +116,28 @@ def test_generating_and_scoring_leave_the_mode_and_need_no_gradient(maskgit):
     maskgit.eval()
 
 
+def test_what_was_generated_may_be_learnt_from(gpt, maskgit):
+    """Samples are drawn in torch's inference mode; what comes out is like any other tensor."""
+    flow = assemble(recipes.get("dit").sized("tiny").but({"network.width": 32, "network.backbone.depth": 1, "process.steps": 2}))
+    for system in (gpt, maskgit, flow):
+        seen = []
+        told = {"label": 0} if "label" in system.conditioning.parts else {}
+        made = system.generate(2, told, decode=False, watch=lambda state, seen=seen: seen.append(torch.is_inference_mode_enabled()))
+        assert all(seen) and not torch.is_inference_mode_enabled()
+        assert not any(x is not None and x.is_inference() for x in (made.ids, made.vec, made.coord, made.kind, made.doc))
+        system.loss(Batch(made, {name: torch.zeros(2, dtype=torch.long) for name in told}), rng=Rng.seeded(0))[0].mean().backward()
+        assert any(p.grad is not None and bool(p.grad.any()) for p in system.network.parameters())
+        system.zero_grad()
+
+
+def test_a_process_that_differentiates_is_not_in_inference_mode():
+    for name in ("ebt", "tarflow"):
+        system, seen = assemble(recipes.get(name).sized("tiny").but({"network.width": 32})), []
+        told = {"label": 0} if "label" in system.conditioning.parts else {}
+        system.generate(1, told, decode=False, watch=lambda state, seen=seen: seen.append(torch.is_inference_mode_enabled()))
+        assert seen and not any(seen)
+
+
 def test_loss_of_data_is_loss_of_its_tokens(maskgit):
     data = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     told = {"label": torch.tensor([0, 1, 2])}
