@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .order import Pattern
 from .query import PRELUDE, Answer, Query, one_row, visible
 
-Place = Literal["modulate", "prefix", "cross", "joint", "add", "start"]
+Place = Literal["modulate", "prefix", "cross", "joint", "add", "start", "lead"]
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,7 @@ class Env:
     rotation: Tensor | None = None  # of a stack with rotary positions, for all its blocks
     relative: Any = None  # of a stack with a relative bias: coordinates of queries and of keys -> (B or 1, H, Lq, Lk)
     ids: Tensor | None = None  # (B, L, Q) what each place is fed; zeros at the prefix; None where nothing is discrete
+    kept: dict[str, Any] | None = None  # by block, what it kept of the last answer of this conversation; None where nothing is kept
     taps: dict[str, Tensor] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     dues: dict[str, Tensor] = field(default_factory=dict)
@@ -234,8 +235,9 @@ class Net(Protocol):
         """Duplicate or reorder rows (B',): beams, best of n."""
 
 
-MemoryPolicy = Literal["nothing", "recall", "kv"]
-"""nothing: every question stands alone. recall: remembered questions are asked again in full (the executable definition). kv: exact caches."""
+MemoryPolicy = Literal["nothing", "recall", "kv", "last"]
+"""nothing: every question stands alone. recall: remembered questions are asked again in full (the executable definition). kv: exact caches.
+last: blocks keep what they will of the last remembered answer and read it in the next (Disentangled): no cache, it changes what is said."""
 
 
 def parameters_of(modules: Mapping[str, nn.Module]) -> int:

@@ -89,6 +89,9 @@ class Process(nn.Module, ABC, Generic[S]):
     memory: ClassVar[MemoryPolicy] = "nothing"
     """What a session needs to remember for this family's generation."""
 
+    taught: ClassVar[MemoryPolicy] = "nothing"
+    """What it needs to remember within a training step."""
+
     likelihood: ClassVar[str | None] = None
     """"exact" or "bound" where `bound` answers; None where the family has neither."""
 

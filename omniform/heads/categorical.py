@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -65,11 +65,21 @@ class Categorical(Distribution):
 class CategoricalHead(Head):
     """A linear map to logits, or a product with the embedding table.
 
-    tied: use the first embedding table (handed over by `tie`). transform: Linear, GELU, LayerNorm before it (BERT, arXiv:1810.04805; MaskGIT's code).
+    tied: use the first embedding table (handed over by `tie`); "read": and teach it nothing through this (ENAT's code). transform: Linear, GELU, LayerNorm
+    before it (BERT, arXiv:1810.04805; MaskGIT's code).
     small: scale of the initial weights (1: PyTorch's own; 0: uniform predictions at the start, MDLM's code).
     """
 
-    def __init__(self, width: int, space: Space, bias: bool = True, tied: bool = False, transform: bool = False, small: float = 1.0, eps: float = 1e-5):
+    def __init__(
+        self,
+        width: int,
+        space: Space,
+        bias: bool = True,
+        tied: bool | Literal["read"] = False,
+        transform: bool = False,
+        small: float = 1.0,
+        eps: float = 1e-5,
+    ):
         super().__init__()
         if not space.vocab or len(set(space.vocab)) != 1:
             raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
@@ -94,6 +104,7 @@ class CategoricalHead(Head):
         h = h if self.transform is None else self.transform(h)
         if self.tied:
             weights = [w if (w := look()).shape[0] == self.vocab else w[: self.vocab] for look in self._table]
+            weights = [w.detach() for w in weights] if self.tied == "read" else weights
             logits = F.linear(h, weights[0] if len(weights) == 1 else torch.cat(weights), self.bias)
         else:
             logits = self.out(h)

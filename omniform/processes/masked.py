@@ -66,8 +66,9 @@ class Masked(Process[Unmasking]):
     schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random"
     (MAR: an
     order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: "schedule"
-    of a uniform
-    progress; or (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code). weight "bound": by the rate of unmasking, so that the loss is an upper
+    of a uniform progress; (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code); ("beta", a, b): whole a and b, one a batch and nothing known
+    or hidden altogether (AutoNAT's and ENAT's code); ("uniform", low, high): one a row (MMM's code). temperature: of what is drawn, falling linearly to a
+    thousandth (ENAT's code); None: sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper
     bound of the
     nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound"
     (block diffusion). timed: the network is told the share that is shown, as time (Meissonic's masking rate).
@@ -81,12 +82,13 @@ class Masked(Process[Unmasking]):
         schedule: str = "cosine",
         choose: Choose = "confidence",
         noise: float = 4.5,
-        ratio: str | tuple[float, float, float] = "schedule",
+        ratio: str | tuple[float, float, float] | tuple[str, float, float] = "schedule",
         weight: Literal["even", "bound"] = "even",
         smoothing: float = 0.0,
         run: int | None = None,
         sampling: Sampling | None = None,
         timed: bool = False,
+        temperature: float | None = None,
     ):
         super().__init__()
         if schedule not in SCHEDULES:
@@ -96,8 +98,10 @@ class Masked(Process[Unmasking]):
         if steps < 1:
             raise BadArgument(f"a sample takes at least one step, not {steps}")
         self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
-        self.run, self.timed = run, timed
+        self.run, self.timed, self.temperature = run, timed, temperature
         self.sampling = sampling or Sampling()
+        if isinstance(ratio, tuple) and isinstance(ratio[0], str):
+            _law(ratio)
 
     def _hidden(self, tokens: Tokens, rng: Rng) -> tuple[Tensor, Tensor]:
         """Which places are hidden, and the weight (B, 1) of each hidden one."""
@@ -108,7 +112,11 @@ class Masked(Process[Unmasking]):
             t = _even(rng.split("time"), rows * num).reshape(rows, num).to(real.device)[:, runs]  # our time: share known
             hide = rng.split("hide").uniform((rows, length)).to(real.device) >= t
             return hide & real, 1 / (1 - t)
-        if isinstance(self.ratio, tuple):
+        if isinstance(self.ratio, tuple) and isinstance(self.ratio[0], str):
+            share = _law(self.ratio)(rng.split("ratio"), rows)
+            if self.ratio[0] == "beta":
+                share = ((share * length).round().clamp(1, max(length - 1, 1)) - 0.5) / length  # rounded up below
+        elif isinstance(self.ratio, tuple):
             low, mean, sd = self.ratio
             u = rng.split("ratio").uniform((1,)).double()
             cdf = lambda x: torch.special.ndtr(torch.tensor((x - mean) / sd, dtype=torch.float64))  # noqa: E731
@@ -158,7 +166,10 @@ class Masked(Process[Unmasking]):
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         posed = self.pose(tokens, rng=rng)
-        answer = net(posed.query)
+        return self._priced(posed, net(posed.query))
+
+    @staticmethod
+    def _priced(posed: Posed, answer: Answer) -> Losses:
         nats, counted = posed.price(answer)
         count = counted.sum()
         return Losses({"main": nats.sum(), **dues_of(answer.dues, count)}, count)
@@ -210,13 +221,13 @@ class Masked(Process[Unmasking]):
             progress = 1 - left / state.total.clamp(min=1)  # guidance as MAR has it: the share done after this step
         else:
             progress = state.progress
-        answer = net(self._asked(state.tokens, state.known, progress))
+        answer = self._answered(net, self._asked(state.tokens, state.known, progress))
         if self.choose == "random":
             rank = torch.where(hidden, state.order, -1).argsort(dim=-1, descending=True, stable=True)  # hidden places first, by their order
             reveal = torch.zeros_like(hidden).scatter(1, rank, torch.arange(hidden.shape[1], device=hidden.device) < (now - left)[:, None])
             tokens = self._drawn_at(answer, state.tokens, reveal, rng)
         else:
-            drawn = answer.distribution.sample(rng=rng.split("draw"), how=self.sampling)
+            drawn = answer.distribution.sample(rng=rng.split("draw"), how=self._drawing(state.step))
             belief = answer.distribution.confidence(drawn)
             belief = belief + self.noise * (1 - u[:, None]) * rng.split("noise").gumbel(belief.shape).to(belief.device)
             rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)  # the least sure first
@@ -225,6 +236,16 @@ class Masked(Process[Unmasking]):
         known = state.known | reveal
         done = known.all(-1)
         return replace(state, tokens=tokens, known=known, step=state.step + 1, at=state.at + 1, progress=torch.where(done, 1.0, u), done=done)
+
+    def _answered(self, net: Net, query: Query) -> Answer:
+        """What generation's questions are answered."""
+        return net(query)
+
+    def _drawing(self, step: int) -> Sampling:
+        """How this step draws."""
+        if self.temperature is None:
+            return self.sampling
+        return replace(self.sampling, temperature=max(self.sampling.temperature * self.temperature * (1 - (step + 1) / self.steps), 1e-3))
 
     def _drawn_at(self, answer: Answer, tokens: Tokens, reveal: Tensor, rng: Rng) -> Tokens:
         """Draws only where something is to be shown: a denoising head is dear. What is drawn together is drawn everywhere, and shown there only."""
@@ -245,7 +266,7 @@ class Masked(Process[Unmasking]):
         reveal = hidden & (rng.split("show").uniform(hidden.shape).to(hidden.device) < share)
         answer, tokens = state.answer, state.tokens
         if bool(reveal.any()):
-            answer = net(self._asked(tokens, state.known, state.progress)) if answer is None else answer
+            answer = self._answered(net, self._asked(tokens, state.known, state.progress)) if answer is None else answer
             tokens = tokens.where(~reveal, answer.distribution.sample(rng=rng.split("draw"), how=self.sampling))
             answer = None
         known = state.known | reveal
@@ -260,6 +281,16 @@ class Masked(Process[Unmasking]):
             answer=answer,
             progress=torch.where(done, 1.0, torch.full_like(state.progress, s)),
         )
+
+
+def _law(ratio: tuple[str, float, float]) -> Callable[[Rng, int], Tensor]:
+    """What draws the hidden share of each row, (rows,)."""
+    name, a, b = ratio
+    if name == "uniform" and 0 <= a < b <= 1:
+        return lambda rng, rows: a + (b - a) * _even(rng, rows)
+    if name == "beta" and min(a, b) >= 1 and (a, b) == (int(a), int(b)):  # the a-th of a + b - 1 uniforms in order
+        return lambda rng, rows: rng.uniform((1, int(a + b) - 1)).sort(-1).values[:, int(a) - 1].expand(rows)
+    raise BadArgument(f'a law of the hidden share is ("uniform", low, high) within [0, 1] or ("beta", a, b) with whole numbers, not {ratio}')
 
 
 def _even(rng: Rng, rows: int) -> Tensor:

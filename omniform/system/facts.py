@@ -193,6 +193,8 @@ def _priced(system: System, query: Query, whole: Counting, asks: list[Ask]) -> f
     net = system.network.open(context := _context(system))
     if process.memory == "kv" and any(getattr(part, "uneven", False) for part in system.network.modules()):
         total = whole.total  # hierarchies, spans: place by place they work out what they do all at once
+    elif process.memory == "last":
+        total = _in_turn(system.network.open(context, memory="last"), query, asks)
     elif process.memory == "nothing" and not hasattr(process, "rounds"):
         total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
     else:
@@ -236,9 +238,15 @@ def _unremembered(net: Net, query: Query, spent: Counting, asks: list[Ask]) -> f
     return sum(a.times * value(a.known or 0) for a in asks)
 
 
-def _spent(net: Net, query: Query) -> Counting:
+def _in_turn(net: Net, query: Query, asks: list[Ask]) -> float:
+    """Questions one after another in one conversation, whose answers are kept: the first places of the sequence are those that become known."""
+    known = [(torch.arange(query.tokens.length) < (a.known or 0))[None] for a in asks]
+    return sum(_spent(net, replace(query, known=k), remember=True).total * a.times for k, a in zip(known, asks, strict=True))
+
+
+def _spent(net: Net, query: Query, *, remember: bool = False) -> Counting:
     with Counting() as spent:
-        said: Any = net(query).distribution
+        said: Any = net(query, remember=remember).distribution
         for number, head in enumerate(getattr(said, "heads", ())):  # of several kinds of tokens: each place is answered by its own
             places = (query.tokens.kind[0] == number).nonzero()[:, 0]
             for h in said.hidden:

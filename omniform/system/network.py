@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -185,8 +185,8 @@ class Session:
     """One open conversation. It owns everything that is remembered; the network itself remembers nothing."""
 
     def __init__(self, network: Network, context: Context, policy: MemoryPolicy, taps: frozenset[str]):
-        if policy not in ("nothing", "recall", "kv"):
-            raise BadArgument(f"a session remembers 'nothing', by 'recall' or by 'kv', not {policy!r}")
+        if policy not in get_args(MemoryPolicy):
+            raise BadArgument(f"a session remembers 'nothing', by 'recall', by 'kv' or its 'last' answer, not {policy!r}")
         if context.prefix is not None and context.joint is not None:
             raise BadArgument('conditions are placed "prefix" or "joint", not some so and some so: both stand before the sequence')
         self.network, self.context, self.policy, self.taps = network, context, policy, taps
@@ -194,12 +194,13 @@ class Session:
         self.records: dict[str, Record] = {}
         self.recalled: dict[str, Query] = {}
         self.placed: dict[str, tuple[Tensor, list[Tensor]]] = {}
+        self.kept: dict[str, dict[str, Any]] = {}
 
     def __call__(self, query: Query, *, remember: bool = False) -> Answer:
         if query.stage not in self.towers:
             raise BadArgument(f"this network has no stage {query.stage!r}; {nearest(query.stage, self.towers)}")
-        if self.policy == "nothing":
-            return self._ask(query, None, False)
+        if self.policy in ("nothing", "last"):
+            return self._ask(query, None, remember and self.policy == "last")
         if self.policy == "kv":
             record = self.records.setdefault(query.stage, Record())
             if remember and not query.turn.is_cuda:  # a check would wait for the device at every question
@@ -281,6 +282,7 @@ class Session:
             prefix=front,
             wanted=self.taps,
             ids=ids,
+            kept=self.kept.setdefault(query.stage, {}) if self.policy == "last" else None,
         )
         h = tower.backbone(x, env)
         if record is not None and remember:
@@ -353,6 +355,7 @@ class Session:
         record.prefixed = True
 
     def forget(self, turn: Tensor) -> None:
+        self.kept.clear()
         for record in self.records.values():
             ledger = record.ledger()
             if ledger is None:
@@ -377,6 +380,7 @@ class Session:
         other = Session(self.network, self.context.rows(rows), self.policy, self.taps)
         for stage, record in self.records.items():
             other.records[stage] = record.rows(rows)
+        other.kept = {stage: {name: part.rows(rows) for name, part in kept.items()} for stage, kept in self.kept.items()}
         for stage, past in self.recalled.items():
             pick = lambda x: None if x is None else x[rows]  # noqa: E731
             other.recalled[stage] = replace(

@@ -87,7 +87,7 @@ class System(nn.Module):
     def loss(self, batch: Batch, *, rng: Rng) -> tuple[Losses, ...]:
         """What a batch costs each player."""
         tokens, context = self.read(batch, rng=rng)
-        losses = self.process.loss(self.network.open(context), tokens, rng=rng.split("process"))
+        losses = self.process.loss(self.network.open(context, memory=self.process.taught), tokens, rng=rng.split("process"))
         return losses if isinstance(losses, tuple) else (losses,)
 
     def _read(self, batch: Batch) -> Any:

@@ -153,3 +153,13 @@ def test_heads_have_the_shapes_they_say():
     assert float(low(h).log_scale.detach().min()) == -2.0
     with pytest.raises(ValueError, match="one size"):
         CategoricalHead(8, Space(axes=(Axis("t", L),), vocab=(4, 5)))
+
+
+def test_a_head_that_reads_the_table_teaches_it_nothing():
+    for tied, taught in ((True, True), ("read", False)):
+        table, head = torch.nn.Embedding(5, 8), CategoricalHead(8, Space(axes=(Axis("time", 4),), vocab=(5,)), tied=tied)
+        head.tie((table,))
+        h = torch.randn(1, 4, 8)
+        assert torch.equal(head(h).logits[0, :, 0], h[0] @ table.weight.T)
+        head(h).logits.square().sum().backward()
+        assert (table.weight.grad is not None) == taught and head.bias.grad is not None

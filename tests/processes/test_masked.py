@@ -213,7 +213,32 @@ def test_ratios_and_smoothing():
     assert float(smooth.parts["main"]) == pytest.approx(0.9 * float(plain.parts["main"]) + 0.1 * float(uniform), rel=1e-5)
 
 
-@pytest.mark.parametrize("bad", [{"steps": 0}, {"schedule": "sine"}, {"choose": "best"}])
+def test_laws_of_the_hidden_share():
+    many = Space(axes=(Axis("time", 50),), vocab=(V,)).blank(40)
+    counts = torch.stack([Masked(ratio=("beta", 12, 3))._hidden(many, Rng.seeded(i))[0].sum(1) for i in range(400)])
+    assert bool((counts == counts[:, :1]).all()), "one share a batch"
+    share = counts[:, 0].double() / 50
+    assert float(share.mean()) == pytest.approx(12 / 15, abs=0.02) and float(share.var()) == pytest.approx(36 / (225 * 16), rel=0.3)
+    few = Space(axes=(Axis("time", 2),), vocab=(V,)).blank(3)
+    assert all(int(n) == 1 for i in range(20) for n in Masked(ratio=("beta", 12, 3))._hidden(few, Rng.seeded(i))[0].sum(1)), "never everything"
+    counts = torch.cat([Masked(ratio=("uniform", 0.5, 1.0))._hidden(many, Rng.seeded(i))[0].sum(1) for i in range(20)])
+    assert int(counts.min()) in (25, 26) and int(counts.max()) == 50 and float(counts.double().mean()) == pytest.approx(38, abs=0.5)
+
+
+def test_a_temperature_that_falls():
+    """At the last step what is drawn is the mode, whatever the first temperature; at the others it is not."""
+    logits = torch.randn(1, 1, 1, V, generator=torch.Generator().manual_seed(0)).expand(1, 400, 1, V)
+    space = Space(axes=(Axis("time", 400),), vocab=(V,))
+    net, states = Still(logits), []
+    generate(Masked(4, "linear", noise=100.0, temperature=20.0), net, space.blank(1), rng=Rng.seeded(0, 1), watch=states.append)
+    best = states[-1].tokens.ids[..., 0] == int(logits[0, 0, 0].argmax())
+    first, last = states[0].known, ~states[-2].known
+    assert 0.2 < float(best[first].float().mean()) < 0.5 and bool(best[last].all())
+
+
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"schedule": "sine"}, {"choose": "best"}, {"ratio": ("beta", 1.5, 2)}, {"ratio": ("uniform", 0.9, 0.5)}, {"ratio": ("gamma", 1, 1)}]
+)
 def test_refusals(bad):
     with pytest.raises(BadArgument):
         Masked(**bad)

@@ -322,7 +322,7 @@ def test_rows_may_be_at_different_turns(memory):
 
 def test_refusals():
     net = network()
-    with pytest.raises(BadArgument, match="'nothing', by 'recall' or by 'kv'"):
+    with pytest.raises(BadArgument, match="'nothing', by 'recall', by 'kv' or its 'last'"):
         net.open(Context(B), memory="all")
     with pytest.raises(BadArgument, match="no stage 'mian'; did you mean main"):
         net.open(Context(B))(replace(query(), stage="mian"))
