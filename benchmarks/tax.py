@@ -128,8 +128,9 @@ class _Clock:
 
     def others(self, steps: int) -> None:
         self.spent["ours"] += time.process_time() - self.mark
-        for style, each in self.running.items():
-            self.spent[style] += seconds(lambda each=each: [next(each, None) for _ in range(steps)])
+        with torch.inference_mode(False):  # the engine's; those by hand are in the mode that they choose for themselves
+            for style, each in self.running.items():
+                self.spent[style] += seconds(lambda each=each: [next(each, None) for _ in range(steps)])
         self.mark = time.process_time()
 
     def end(self) -> dict[str, float]:
