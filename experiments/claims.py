@@ -37,7 +37,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """row: id in the catalogue, or the name of a recipe whose paper is not in it. says: the paper's sentence as an inequality or equality. source: paper, section, table. recipes: whose parts are measured.
+    """row: id in the catalogue, or the name of a recipe whose paper is not in it. says: the paper's sentence as an inequality or equality. source: paper,
+    section, table. recipes: whose parts are measured.
 
     budget: what a seed costs, in words. seeds: at least three where chance has a part; exact: nothing is left to chance (a count, a limit, an equality).
     data: the data sets, or () where the claim is not about data.

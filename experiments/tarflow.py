@@ -27,7 +27,7 @@ CLAIM = claims.Claim(
     row="tarflow",
     says="the log-determinant of all maps together is the sum of what the heads say, so that the likelihood is exact, and generation is the inverse of the "
     "flow; one map leaves half of the pairs of patches unheard, and a second one in the other order leaves none",
-    source="arXiv:2412.06329, section 3 (block autoregressive flows, order reversed between blocks)",
+    source="arXiv:2412.06329, section 2.2 (block autoregressive flows)",
     recipes=("tarflow",),
     budget="the Jacobian of 256 numbers for one, two and three maps, in float64: seconds",
     seeds=(0,),
