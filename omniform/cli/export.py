@@ -9,15 +9,18 @@ import click
 
 @click.command(short_help="Into another library's format.")
 @click.argument("run")
-@click.option("--to", required=True, metavar="FORMAT", help="transformers, torch or onnx.")
+@click.option("--to", required=True, metavar="FORMAT", help="transformers, diffusers, torch or onnx.")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder to write.")
 def export(run: str, to: str, out: Path) -> None:
     """Write a system in another library's format. RUN: its folder, or shipped:NAME.
 
-    transformers: a text model (the recipes gpt and llama) with its tokenizer. torch, onnx: one call of a network, with inputs that have names.
+    transformers: a text model (the recipes gpt and llama) with its tokenizer. diffusers: a denoising transformer
+    (DiT, SiT, PixArt, Stable Diffusion 3) with its scheduler, and its autoencoder where that is an AutoencoderKL. torch, onnx: one call of a network, with
+    inputs that have names.
 
     \b
     omniform export runs/gpt --to transformers --out gpt-hf
+    omniform export shipped:dit --to diffusers --out dit-hf
     omniform export shipped:dit --to onnx --out dit-onnx
     """
     from omniform.verbs import export as exported

@@ -1,13 +1,17 @@
-"""Autoencoders of the `diffusers` library as our codecs: AutoencoderKL and VQModel."""
+"""Autoencoders of the `diffusers` library as our codecs: AutoencoderKL and VQModel; and AutoencoderKL back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..codecs.autoencoder import Autoencoder
 from ..codecs.bottleneck import KL, VQ
 from ..codecs.convolutions import Convolutions
+from ..codecs.distortion import Absolute, Perceptual, Squared
 from ..core.errors import CheckpointError
 from ..core.spec import Spec
 from .language import Asked
@@ -136,3 +140,53 @@ def vq(config: Mapping[str, Any], prefix: str = "codec.") -> Reading:
     return Reading(
         "VQModel", "vq", {"codec": spec, "shape": codec["shape"]}, Table("VQModel", ties, fixed={book + "usage": 1 / codes, book + "begun": 1.0})
     )
+
+
+# ---- the way back ----------------------------------------------------------------------------------------------------
+
+
+def kl_written(codec: Autoencoder, spec: Spec, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Configuration and tensors of an AutoencoderKL that codes as a codec of ours does; None where it is another network. spec: the codec's. prefix: of its
+    names in the table that reads it.
+
+    Pipelines divide latents by one number and some add none. Where ours are centred and scaled channel by channel, that goes into the maps of 1 x 1, which
+    stand there for it if the network has none.
+    """
+    network, pixels = spec.args.get("network"), codec.distortion
+    pixels = pixels.pixels if isinstance(pixels, Perceptual) else pixels
+    if not isinstance(network, Spec) or network.make is not Convolutions or not isinstance(codec.bottleneck, KL) or not isinstance(pixels, Absolute | Squared):
+        return None
+    made = network.build()
+    if made.inner or len(set(codec.shape[1:])) > 1:
+        return None
+    count, centre, spread = codec.bottleneck.channels, codec.bottleneck.centre.cpu(), codec.bottleneck.spread.cpu()
+    plain = not bool(centre.any()) and bool((spread == spread[0]).all())
+    config = {
+        "_class_name": "AutoencoderKL",
+        "in_channels": codec.shape[0],
+        "out_channels": codec.shape[0],
+        "block_out_channels": list(made.widths),
+        "down_block_types": ["DownEncoderBlock2D"] * len(made.widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(made.widths),
+        "layers_per_block": made.depth,
+        "norm_num_groups": made.groups,
+        "mid_block_add_attention": made.looks,
+        "act_fn": "silu",
+        "latent_channels": count,
+        "sample_size": codec.shape[1],
+        "scaling_factor": 1 / float(spread[0]) if plain else 1.0,
+        "use_quant_conv": made.maps[0],
+        "use_post_quant_conv": made.maps[1],
+    }
+    theirs = kl(config, prefix).table.theirs({prefix + n: x.detach().cpu() for n, x in codec.state_dict().items()})
+    if plain:
+        return config, theirs
+    for name, channels, given in (("quant_conv", 2 * count, made.maps[0]), ("post_quant_conv", count, made.maps[1])):
+        if not given:
+            theirs |= {f"{name}.weight": torch.eye(channels)[:, :, None, None], f"{name}.bias": torch.zeros(channels)}
+    scale, moved = torch.cat([1 / spread, torch.ones(count)]), torch.cat([-centre / spread, -2 * spread.log()])
+    theirs["quant_conv.bias"] = theirs["quant_conv.bias"] * scale + moved
+    theirs["quant_conv.weight"] = theirs["quant_conv.weight"] * scale[:, None, None, None]
+    theirs["post_quant_conv.bias"] = theirs["post_quant_conv.bias"] + (theirs["post_quant_conv.weight"][:, :, 0, 0] * centre).sum(1)
+    theirs["post_quant_conv.weight"] = theirs["post_quant_conv.weight"] * spread[None, :, None, None]
+    return {**config, "use_quant_conv": True, "use_post_quant_conv": True}, theirs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +19,8 @@ from omniform.core.spec import Spec, differences
 from omniform.interop import language
 from omniform.interop.calls import as_onnx, as_program
 from omniform.interop.card import card
+from omniform.interop.comparing import Left, at, filled
+from omniform.interop.departing import to_diffusers
 from omniform.interop.ties import Reading
 from omniform.processes.autoregress import Autoregress
 from omniform.processes.feeds import Shift
@@ -30,16 +31,8 @@ START, STOP = "<|start|>", "<|stop|>"
 _BLOCK = "network.backbone.block."
 
 
-@dataclass(frozen=True)
-class Left:
-    """What is written: names and contents, and how it is opened there, as a line of Python."""
-
-    files: Mapping[str, Any]
-    opens: str
-
-
 def exported(system: System | CodecSystem, to: str, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The files of a system in somebody's format, by name: "transformers", "torch" (a .pt2 of one network call) or "onnx" (the same call).
+    """The files of a system in somebody's format, by name: "transformers", "diffusers", "torch" (a .pt2 of one network call) or "onnx" (the same call).
 
     notes: what is known of its training, for the model card. RecipeError where that format has no such architecture, naming what it has.
     """
@@ -138,7 +131,7 @@ def _numbers(system: System) -> dict[str, Any]:
 def _plain(system: System, network: Spec) -> Any:
     """A network as nested arguments with every default written out, and with what is counted on the modules in its place."""
     count = _numbers(system)
-    made = _filled(network)
+    made = filled(network)
     block = made.get("backbone", {}).get("block", {})
     mixer, mlp = block.get("mixer", {}), block.get("mlp", {})
     if isinstance(mixer, dict):
@@ -154,24 +147,9 @@ def _plain(system: System, network: Spec) -> Any:
     return made
 
 
-def _filled(value: Any) -> Any:
-    """A Spec as a mapping: its class and all arguments, defaults too."""
-    import inspect
-
-    if isinstance(value, Spec):
-        given = {n: p.default for n, p in inspect.signature(value.make).parameters.items() if p.default is not p.empty}
-        return {"make": value.make.__name__, **{k: _filled(v) for k, v in {**given, **value.args}.items()}}
-    if isinstance(value, tuple | list):
-        return [_filled(v) for v in value]
-    return value
-
-
 def _at(system: System, path: str, default: Any) -> Any:
     """An argument of the network's Specs by path, or the default of its class."""
-    value: Any = _filled(system.recipe.network)
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return default if value is None else value
+    return at(filled(system.recipe.network), path, default)
 
 
 def _as_gpt2(system: System) -> dict[str, Any]:
@@ -289,9 +267,10 @@ def _alphabet() -> list[str]:
 
 TARGETS: dict[str, Callable[[System], Left]] = {
     "transformers": to_transformers,
+    "diffusers": to_diffusers,
     "torch": lambda system: Left(*as_program(system)),
     "onnx": lambda system: Left(*as_onnx(system)),
 }
 """Where a system can go."""
-_LIBRARY = {"transformers": "transformers", "torch": "pytorch", "onnx": "onnx"}
+_LIBRARY = {"transformers": "transformers", "diffusers": "diffusers", "torch": "pytorch", "onnx": "onnx"}
 """How the hub calls what opens it."""

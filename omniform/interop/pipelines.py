@@ -12,7 +12,7 @@ from ..core.errors import CheckpointError
 from . import autoencoders, pictures, streams
 from .files import Weights, json_of
 from .schedulers import scheduled
-from .ties import Reading, Table, Tie
+from .ties import Reading, Table, Tie, negated
 
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
@@ -34,6 +34,8 @@ def reading(folder: Path) -> Reading:
         )
     config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
     network, codec = TRANSFORMERS[kinds["transformer"]](config["transformer"], folded=True), autoencoders.kl(config["vae"], _CODEC)
+    if kinds["scheduler"].startswith("FlowMatch") and "network.time.levels" in network.changes:
+        network = _straight(network)
     spec: Any = codec.changes["codec"]
     colours, picture = codec.changes["shape"][:2]  # type: ignore[index]
     stride, patch = spec.args["stride"], int(str(network.changes["codec.patch"]))
@@ -62,6 +64,13 @@ def reading(folder: Path) -> Reading:
     fixed = {**(network.table.fixed or {}), **(codec.table.fixed or {})}
     cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
     return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed, cuts))
+
+
+def _straight(network: Reading) -> Reading:
+    """A network that is usually told the numbers of noise levels, as a flow: 1000 times the share of noise, and a velocity, whose sign is another here."""
+    last = pictures.MAIN + "head.out."
+    ties = tuple(negated([t])[0] if t.ours.startswith(last) else t for t in network.table.ties)
+    return replace(network, changes={**network.changes, "network.time.levels": 0}, table=replace(network.table, ties=ties))
 
 
 def _escaped(prefix: str, pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""Schedulers of the `diffusers` library as path, solver and grid of a process."""
+"""Schedulers of the `diffusers` library as path, solver and grid of a process, and back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, RecipeError
 from ..core.spec import Spec
-from ..processes.grids import Levels, Sigmas
+from ..processes.flow import Flow
+from ..processes.grids import Levels, Sigmas, grid
 from ..processes.paths import Betas, Linear
 from ..processes.solvers import Ancestral, Ddim, DpmPP2M, Euler
 from .language import Asked
@@ -114,3 +115,62 @@ def scheduled(config: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     if kind not in SCHEDULERS:
         raise CheckpointError(f"the scheduler is a {kind}, and {', '.join(SCHEDULERS)} are known; load the transformer's folder by itself")
     return SCHEDULERS[kind](config, tokens)
+
+
+# ---- the way back ----------------------------------------------------------------------------------------------------
+
+
+def written(flow: Flow, varies: bool) -> dict[str, Any]:
+    """The configuration of the scheduler that walks as a process does, read back and compared time by time; RecipeError where there is none. varies: a variance
+    is spoken of."""
+    path, steps = flow.path, flow.steps
+    made = _of_levels(flow, path, varies) if isinstance(path, Betas) else _of_flow(flow) if isinstance(path, Linear) else None
+    if made is None:
+        raise RecipeError(
+            f"diffusers has DDPM, DDIM and DPM-Solver++ over noise levels and Euler over a straight path, and this walks a {type(path).__name__} path by "
+            f"{type(flow.solver).__name__}, predicting {flow.predict}; give it others"
+        )
+    changes = scheduled(made, 1)
+    here, there = (grid(kind, steps, shift=flow.shift, first=flow.first) for kind in (flow.grid, changes["process.grid"].build()))
+    if max(abs(a - b) for a, b in zip(here, there, strict=True)) > 1e-9:
+        raise RecipeError(
+            f"no scheduler of diffusers visits the times of {steps} steps of the grid {flow.grid!r}; over noise levels take a number of steps that divides 1000"
+        )
+    return made
+
+
+def _of_levels(flow: Flow, path: Betas, varies: bool) -> dict[str, Any] | None:
+    kind, spec = type(flow.solver), flow.grid if isinstance(flow.grid, Levels) else Levels("trailing", path.levels)
+    predicts = next((theirs for theirs, ours in _PREDICTS.items() if ours == flow.predict), None)
+    names = {Ancestral: "DDPMScheduler", Ddim: "DDIMScheduler", DpmPP2M: "DPMSolverMultistepScheduler"}
+    if kind not in names or predicts is None or path.levels != 1000 or flow.temperature != 1:
+        return None
+    made = {
+        "_class_name": names[kind],
+        "num_train_timesteps": 1000,
+        "beta_schedule": next(theirs for theirs, ours in _KINDS.items() if ours == path.kind),
+        "beta_start": path.low,
+        "beta_end": path.high,
+        "prediction_type": predicts,
+        "timestep_spacing": spec.spacing,
+        "steps_offset": spec.offset,
+    }
+    if kind is DpmPP2M:
+        return {**made, "algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint", "final_sigmas_type": "zero"}
+    if kind is Ddim:
+        return {**made, "clip_sample": False, "set_alpha_to_one": spec.whole}
+    return {**made, "clip_sample": False, "variance_type": "learned_range" if varies else "fixed_small"} if flow.solver.churn == 1 else None
+
+
+def _of_flow(flow: Flow) -> dict[str, Any] | None:
+    if type(flow.solver) is not Euler or flow.predict != "velocity":
+        return None
+    even = Sigmas(flow.shift if flow.grid == "shifted" else 1.0)
+    spec = flow.grid if isinstance(flow.grid, Sigmas) else even
+    made = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": spec.shift}
+    if spec.least:
+        return {**made, "shift_terminal": spec.terminal or None}
+    if spec.shift == 1 and not spec.terminal:  # what ends at 1 / steps ends there when it is stretched to it
+        return {**made, "shift_terminal": 1 / flow.steps if flow.steps > 1 else None}
+    mu = math.log(spec.shift)
+    return {**made, "shift": 1.0, "use_dynamic_shifting": True, "base_shift": mu, "max_shift": mu, "shift_terminal": spec.terminal or None}

@@ -143,7 +143,7 @@ class Betas(Path):
     """
 
     def __init__(self, levels: int = 1000, kind: Literal["linear", "scaled", "cosine"] = "linear", low: float = 1e-4, high: float = 0.02):
-        self.levels = levels
+        self.levels, self.kind, self.low, self.high = levels, kind, low, high
         if kind == "linear":
             beta = torch.linspace(low, high, levels, dtype=torch.float64, device="cpu")
         elif kind == "scaled":

@@ -24,7 +24,8 @@ _CHUNK = 1 << 20
 def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None:
     """A folder with these files, or what was there before: never a mixture.
 
-    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, else text; bytes are written as they are.
+    files: the ending of a name says what its value is: .safetensors a dict of tensors, .json plain data, else text; bytes are written as they are. A name may
+    stand in a folder (transformer/config.json).
     An earlier folder of this function's is replaced; at every instant read_folder(path) finds the old or the new one.
     """
     path = Path(path).resolve()
@@ -39,10 +40,12 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
         manifest = {}
         for name, value in files.items():
             data = _to_bytes(name, value)
+            (partial / name).parent.mkdir(exist_ok=True)
             _write(partial / name, data)
             manifest[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         _write(partial / MANIFEST, _json({"format": FORMAT, "writer": "omniform", "files": manifest}))
-        _sync_folder(partial)
+        for inner in {partial, *((partial / name).parent for name in files)}:
+            _sync_folder(inner)
         _swap_in(partial, path)
     except OSError as error:
         raise _refused(path, error) from error
@@ -204,7 +207,8 @@ def _refused(path: Path, error: OSError) -> CheckpointError:
 
 
 def _plain(name: str, folder: Path) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == MANIFEST:
+    parts = name.split("/") if isinstance(name, str) else []
+    if not 1 <= len(parts) <= 2 or not all(_NAME.fullmatch(part) for part in parts) or parts[0] == MANIFEST:
         raise CheckpointError(f"{folder}: {name!r} is no name for a file here; use letters, digits, dots and dashes only")
 
 

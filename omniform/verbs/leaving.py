@@ -20,7 +20,8 @@ from omniform.verbs.building import place_of, system_at
 def export(system: System | CodecSystem | str | Path, to: str, out: str | Path) -> Path:
     """A system in another library's format, as a folder that is written whole or not at all; where it lies.
 
-    to: "transformers" (config.json, model.safetensors and the tokenizer: GPT-2 and LLaMA with its relatives), "torch" (network.pt2) or "onnx" (network.onnx):
+    to: "transformers" (config.json, model.safetensors and the tokenizer: GPT-2 and LLaMA with its relatives), "diffusers" (transformer/,
+    scheduler/, and vae/ with model_index.json where the codec is an AutoencoderKL: DiT, PixArt and SD3), "torch" (network.pt2) or "onnx" (network.onnx):
     one call of the network, for any number of rows, and call.json with what goes in and comes out.
     """
     made, notes = _known(system)

@@ -116,7 +116,7 @@ def test_what_is_no_folder_of_ours_is_refused(place, tmp_path):
     assert (tmp_path / "foreign" / "thesis.tex").read_text() == "x" and (tmp_path / "file").read_text() == "x"
 
 
-@pytest.mark.parametrize("name", ["../x.json", "a/b.json", ".hidden", "", "manifest.json", "x\n.json"])
+@pytest.mark.parametrize("name", ["../x.json", "a/b/c.json", "../a.json", "a/../b.json", ".hidden", "", "manifest.json", "x\n.json"])
 def test_a_name_that_leaves_the_folder_is_not_written(tmp_path, name):
     with pytest.raises(CheckpointError, match="no name for a file"):
         write_folder(tmp_path / "box", {name: {}})

@@ -1,0 +1,216 @@
+"""Systems of ours in diffusers: the same noise, the same picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import diffusers
+import pytest
+import torch
+
+import omniform as of
+from omniform import recipes
+from omniform.codecs.autoencoder import Autoencoder
+from omniform.codecs.bottleneck import KL
+from omniform.codecs.convolutions import Convolutions
+from omniform.codecs.folded import Folded
+from omniform.codecs.patch import Patches
+from omniform.core.errors import RecipeError
+from omniform.core.rng import Rng
+from omniform.core.spec import Spec
+from omniform.processes.flow import Flow
+from omniform.processes.grids import Levels
+from omniform.processes.paths import Betas, Linear
+from omniform.processes.solvers import Ancestral, Ddim, DpmPP2M, Euler
+
+B = 2
+LATENT = Spec(
+    Autoencoder, {"stride": 2, "bottleneck": Spec(KL, {"channels": 4}), "network": Spec(Convolutions, {"widths": (8, 16), "depth": 1, "groups": 4})}
+)
+CODEC = {"codec": Spec(Folded, {"inner": LATENT, "patch": 2}), "shape": (3, 16, 16)}
+SMALL = {"network.width": 24, "network.backbone.depth": 2, "network.backbone.block.mixer.heads": 3}
+NOISE = {"path": Spec(Betas), "predict": "noise", "times": "levels"}
+SCALED = {"kind": "scaled", "low": 0.00085, "high": 0.012}
+STRAIGHT = {"path": Spec(Linear), "solver": Spec(Euler)}
+CLASSES = {"conditions.label.0.classes": 7}
+CASES = {
+    "dit, learned variance, ddpm": (
+        "dit",
+        {
+            **SMALL,
+            **CODEC,
+            "network.head.learned_variance": True,
+            "network.time.closed": True,
+            "process": Spec(Flow, {**NOISE, "path": Spec(Betas, SCALED), "solver": Spec(Ancestral), "steps": 8}),
+        },
+    ),
+    "dit of the data, ddim, its clock fitted": (
+        "dit",
+        {**SMALL, **CODEC, "process": Spec(Flow, {**NOISE, "predict": "data", "solver": Spec(Ddim), "steps": 10})},
+    ),
+    "dit told the numbers of levels, dpm": (
+        "dit",
+        {
+            **SMALL,
+            "codec": Spec(Patches, {"patch": 2, "bounded": False}),
+            "shape": (3, 8, 8),
+            "network.time": recipes.get("dit").network.args["time"].but({"levels": 1000, "closed": True}),
+            "process": Spec(Flow, {**NOISE, "solver": Spec(DpmPP2M), "steps": 6, "grid": Spec(Levels, {"spacing": "leading", "open": True})}),
+        },
+    ),
+    "dit, a flow, closed": ("dit", {**SMALL, "network.time.closed": True}),
+    "sit, whose time runs the other way": ("sit", {**SMALL, "process": Spec(Flow, {**STRAIGHT, "steps": 5})}),
+    "pixart, dpm": (
+        "pixart",
+        {
+            **SMALL,
+            **CODEC,
+            "network.backbone.block.cross.heads": 3,
+            "process": Spec(Flow, {**NOISE, "path": Spec(Betas, SCALED), "solver": Spec(DpmPP2M), "steps": 5}),
+        },
+    ),
+    "pixart as a flow": ("pixart", {**SMALL, **CODEC, "network.backbone.block.cross.heads": 3, "process.steps": 5}),
+    "sd3, shifted": (
+        "sd3",
+        {**SMALL, **CODEC, "network.backbone.last.mixer.heads": 3, "process": Spec(Flow, {**STRAIGHT, "steps": 4, "grid": "shifted", "shift": 3.0})},
+    ),
+}
+
+
+def stirred(system, by=0.1):
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in system.parameters():
+            p.add_(torch.randn(p.shape, generator=g) * by)
+        head = system.network.towers["main"].head
+        if head.learned_variance:
+            head.out.weight[head.channels :] *= 0.1  # as far from its bounds as a trained one is: its exponential would blow rounding up
+        for name, x in system.named_buffers():
+            if name.endswith("bottleneck.centre"):
+                x.copy_(torch.tensor([0.3, -0.2, 0.1, 0.5]))
+            elif name.endswith("bottleneck.spread"):
+                x.copy_(torch.tensor([0.7, 1.4, 1.1, 0.9]))
+    return system.eval()
+
+
+def near(x, y, tol=1e-4):
+    assert x.shape == y.shape and float((x - y).abs().max()) <= tol * float(y.abs().max())
+
+
+def as_latents(system, vec):
+    """Tokens as a picture of latents (channels, rows, columns)."""
+    codec = system.codec
+    (rows, columns) = (a.size for a in codec.space.axes)
+    if isinstance(codec, Patches):
+        return codec.decode(replace(codec.space.blank(len(vec)), vec=vec))
+    p = codec.patch if isinstance(codec, Folded) else 1
+    return vec.reshape(len(vec), rows, columns, p, p, -1).permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+class Given:
+    """A generator that hands out the same noises one after the other, as tokens or as latents."""
+
+    def __init__(self, system):
+        self.system, self.g = system, torch.Generator().manual_seed(4)
+
+    def normal(self, shape):
+        return torch.randn(shape, generator=self.g)
+
+    def latents(self, shape, **_):
+        space = self.system.codec.space
+        return as_latents(self.system, self.normal((shape[0], space.length, space.channels)))
+
+
+def start(system):
+    return system.process.init(system.codec.space.blank(B), rng=Rng.seeded(5, B))
+
+
+@torch.no_grad()
+def walked(system, condition, scale=1.0):
+    net, state, noise = system.net(B, condition, scale=scale), start(system), Given(system)
+    while not bool(state.done.all()):
+        state = system.process.step(net, state, rng=noise)
+    return state.tokens
+
+
+def told(system):
+    """A condition, as ours and as their arguments."""
+    if "label" in system.conditioning.parts:
+        label = torch.tensor([3, 5])
+        return {"label": label}, {"class_labels": label}
+    part, g = system.conditioning.parts["text"], torch.Generator().manual_seed(3)
+    features, pooled = torch.randn(B, part.length, part.features, generator=g), torch.randn(B, part.pooled, generator=g)
+    if not part.pooled:
+        return {"text": list(features)}, {"encoder_hidden_states": features, "added_cond_kwargs": {"resolution": None, "aspect_ratio": None}}
+    return {"text": list(zip(features, pooled, strict=True))}, {"encoder_hidden_states": features, "pooled_projections": pooled}
+
+
+def part(folder, name):
+    config = json.loads((folder / name / f"{'scheduler_' if name == 'scheduler' else ''}config.json").read_text())
+    return getattr(diffusers, config["_class_name"]).from_pretrained(folder, subfolder=name), config
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_noise_is_the_same_picture(name, tmp_path, monkeypatch):
+    recipe, changes = CASES[name]
+    system = stirred(of.build(recipe, changes=changes))
+    folder = of.export(system, "diffusers", tmp_path / "out")
+    (model, config), (scheduler, said) = part(folder, "transformer"), part(folder, "scheduler")
+    monkeypatch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", Given(system).latents)
+    steps, (condition, named) = system.process.steps, told(system)
+    if said.get("use_dynamic_shifting"):
+        scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)], mu=said["base_shift"])
+    else:
+        scheduler.set_timesteps(steps)
+    x, channels = as_latents(system, start(system).tokens.vec), config["in_channels"]
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            answer = model(x, timestep=t.expand(B), **named).sample
+            x = scheduler.step(answer if said.get("variance_type") == "learned_range" else answer[:, :channels], t, x).prev_sample
+    tokens = walked(system, condition)
+    near(as_latents(system, tokens.vec), x)
+    if (folder / "vae").is_dir():
+        vae, settings = part(folder, "vae")
+        with torch.no_grad():
+            near(system.codec.decode(tokens), vae.decode(x / settings["scaling_factor"]).sample.clamp(-1, 1))
+            picture = torch.rand(B, 3, 16, 16, generator=torch.Generator().manual_seed(6)) * 2 - 1
+            near(as_latents(system, system.codec.encode(picture).vec), vae.encode(picture).latent_dist.mode() * settings["scaling_factor"])
+        again = of.load(folder)  # no configuration says how many steps, nor how long captions are
+        again.process = again.process.but(steps=steps)
+        if "text" in again.conditioning.parts:
+            again.conditioning.parts["text"].length = system.conditioning.parts["text"].length
+        near(walked(again, condition).vec, tokens.vec)
+    else:
+        assert isinstance(system.codec, Patches) or "network" not in system.recipe.codec.args
+
+
+@torch.no_grad()
+def test_the_pipeline_itself_with_guidance(tmp_path, monkeypatch):
+    changes = {**SMALL, **CODEC, "network.time.closed": True, "process": Spec(Flow, {**NOISE, "solver": Spec(Ddim), "steps": 4})}
+    system = stirred(of.build("dit", changes={**changes, "conditions": recipes.get("dit").but({"conditions.label.0.classes": 7}).conditions}))
+    pipeline = diffusers.DiTPipeline.from_pretrained(of.export(system, "diffusers", tmp_path / "out"))
+    pipeline.set_progress_bar_config(disable=True)
+    monkeypatch.setattr("diffusers.pipelines.dit.pipeline_dit.randn_tensor", lambda **_: as_latents(system, start(system).tokens.vec))
+    theirs = pipeline(class_labels=[3, 5], guidance_scale=2.5, num_inference_steps=4, output_type="pt").images
+    near(system.codec.decode(walked(system, {"label": [3, 5]}, 2.5)) / 2 + 0.5, theirs)
+
+
+@pytest.mark.parametrize(
+    "name, changes, says",
+    [
+        ("gpt", {}, "generates by Autoregress, not from noise to data"),
+        ("lightningdit", {}, "comes nearest to DiT, but network.backbone.final is Modulated"),
+        ("dit", {"network.backbone.block.mlp.ratio": 3.0}, "network.backbone.block.mlp.ratio is 3.0 here and 4.0 there"),
+        ("dit", {"shape": (1, 28, 56)}, "over latents of 7 x 14"),
+        ("wan", {}, "over tokens of Patches"),
+        ("sit", {}, "walks a Linear path by Heun"),
+        ("dit", {"process": Spec(Flow, {**NOISE, "solver": Spec(Ddim), "steps": 7})}, "a number of steps that divides 1000"),
+        ("dit", {"process": Spec(Flow, {**NOISE, "solver": Spec(Ddim), "steps": 250})}, "network.time.closed=true"),
+        ("dit", {"network.time.features": 128}, "another embedding than 256"),
+    ],
+)
+def test_what_diffusers_has_not_is_one_line_and_nothing_is_written(name, changes, says, tmp_path):
+    with pytest.raises(RecipeError, match=says) as error:
+        of.export(of.build(name, changes=changes), "diffusers", tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
