@@ -150,22 +150,27 @@ class SpanRotary(nn.Module):
 
 
 class Buckets(nn.Module):
-    """A learned number a head and distance of a key behind its query, added to the score: T5's buckets (arXiv:1910.10683, section 2.1; the causal kind).
+    """A learned number a head and distance of a key behind its query, added to the score: T5's buckets (arXiv:1910.10683, section 2.1 and its code).
 
     Half of the buckets are one distance each, the others grow by a constant factor up to `reach`, from where on all share the last. For sequences along one
-    axis. coord (B, L, A) of queries and keys -> (B or 1, H, Lq, Lk).
+    axis. both: the second half of the buckets is, in the same way, for keys after their query (an encoder's); else those count as at distance 0, unseen.
+    coord (B, L, A) of queries and keys -> (B or 1, H, Lq, Lk).
     """
 
-    def __init__(self, heads: int, buckets: int = 32, reach: int = 128):
+    def __init__(self, heads: int, buckets: int = 32, reach: int = 128, both: bool = False):
         super().__init__()
-        self.reach = reach
+        exact = buckets // (4 if both else 2)
+        if buckets % (4 if both else 2) or not 0 < exact < reach:
+            raise BadArgument(f"{buckets} buckets reaching {reach} do not halve into single distances and growing ones; choose others")
+        self.reach, self.both, self.exact = reach, both, exact
         self.table = nn.Parameter(torch.randn(heads, buckets) * 0.02)
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
-        far = (one_row(q)[:, :, None, 0] - one_row(k)[:, None, :, 0]).clamp(min=0)
-        exact = self.table.shape[1] // 2
+        behind, exact = one_row(q)[:, :, None, 0] - one_row(k)[:, None, :, 0], self.exact
+        far = behind.abs() if self.both else behind.clamp(min=0)
         grown = exact + (torch.log(far.clamp(min=1) / exact) / math.log(self.reach / exact) * exact).long().clamp(0, exact - 1)
-        return self.table[:, torch.where(far < exact, far.long(), grown)].transpose(0, 1)
+        bucket = torch.where(far < exact, far.long(), grown)
+        return self.table[:, bucket + 2 * exact * (behind < 0) if self.both else bucket].transpose(0, 1)
 
 
 def alibi(heads: int, groups: int = 1) -> list[float]:

@@ -20,7 +20,8 @@ class Pretrained(TextCodec):
 
     tokenizer: the JSON text of the `tokenizers` library. vocab: rows of the model's table, where it has more than the tokenizer has ids. stop: the id that
     ends a text, also of a turn in a conversation. template: Jinja text of a conversation, "" for none (transformers' chat templates; rendered in a
-    sandbox), in which marks are known by name ("bos_token", "eos_token"). A document is a text, or a conversation: messages {"role": ..., "content": ...}.
+    sandbox), in which marks are known by name ("bos_token", "eos_token"). start: what the first place is fed where it is asked for.
+    A document is a text, or a conversation: messages {"role": ..., "content": ...}.
     """
 
     documents = (str, list)
@@ -34,6 +35,7 @@ class Pretrained(TextCodec):
         template: str = "",
         marks: Mapping[str, str] | None = None,
         long: str = "refuse",
+        start: int | None = None,
     ):
         try:
             model = Tokenizer.from_str(tokenizer)
@@ -46,10 +48,12 @@ class Pretrained(TextCodec):
         model.no_padding()
         model.no_truncation()
         self.tokenizer, self.template, self.marks, self._model = tokenizer, template, dict(marks or {}), model
-        self.space = Space(axes=(Axis("time", shape[0]),), vocab=(max(vocab or 0, known),), stop=stop, open=True)
+        self.space = Space(axes=(Axis("time", shape[0]),), vocab=(max(vocab or 0, known),), stop=stop, start=start, open=True)
+        self._ends = stop is not None and model.encode("").ids[-1:] == [stop]  # T5's tokenizer ends a text itself
 
     def pieces_of(self, text: str) -> list[int]:
-        return self._model.encode(text).ids
+        ids = self._model.encode(text).ids
+        return ids[:-1] if self._ends else ids
 
     def _fitting(self, number: int, text: Any) -> list[int]:
         if isinstance(text, str):

@@ -9,6 +9,7 @@ import sysconfig
 import tokenize
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -17,6 +18,7 @@ from omniform.core.errors import DataError
 from omniform.data.dataset import Dataset, Split, hold_out, indexed
 from omniform.data.options import whole
 from omniform.data.packages import fetch
+from omniform.data.spans import SHARE, Corrupted, corrupted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +61,10 @@ class Lines(Split):
         return Batch([self._lines[i] for i in indexed(indices, len(self)).tolist()])
 
 
-def stdlib(*, characters: int = 256) -> Dataset:
+def stdlib(*, characters: int = 256, spans: int = 0) -> Dataset:
     """The source text of the running Python's standard library; a seeded tenth of the files is held out.
+
+    spans: if not 0, the average length of spans that are taken out of each text and to be written (spans.Corrupted).
 
     Left out are its tests, its copies of itself (lib2to3) and its generated tables (encodings).
     """
@@ -80,11 +84,11 @@ def stdlib(*, characters: int = 256) -> Dataset:
     counted = f"{len(texts):,} files, {sum(map(len, texts)):,} characters"
     left_out = "without tests, encodings and lib2to3"
     origin = f"source of the standard library of Python {platform.python_version()} {left_out}: {counted}; a seeded tenth of the files is held out"
-    return _windows("stdlib", texts, characters, "PSF License", origin)
+    return _spanned(_windows("stdlib", texts, characters, "PSF License", origin), spans)
 
 
-def from_text(where: Path, *, characters: int = 256) -> Dataset:
-    """A text file, or all .txt files of a folder; held out is a tenth of the files, or the end of a single one."""
+def from_text(where: Path, *, characters: int = 256, spans: int = 0) -> Dataset:
+    """A text file, or all .txt files of a folder; held out is a tenth of the files, or the end of a single one. spans: as for stdlib."""
     whole("characters", characters, 8, 65_536)
     paths = [where] if where.is_file() else sorted(p for p in where.rglob("*.txt") if p.is_file() and not p.name.startswith("."))
     texts, broken = [], []
@@ -104,7 +108,19 @@ def from_text(where: Path, *, characters: int = 256) -> Dataset:
     else:
         how, split = "a seeded tenth of the files is held out", None
     origin = f"{len(paths):,} text file{'s' * (len(paths) > 1)} at {where}, {whole_text:,} characters; {how}"
-    return _windows(where.stem or str(where), texts, characters, "not stated", origin, split)
+    return _spanned(_windows(where.stem or str(where), texts, characters, "not stated", origin, split), spans)
+
+
+def _spanned(dataset: Dataset, spans: int) -> Dataset:
+    """The same, or each text in two: what is told of it and what is to be written."""
+    whole("spans", spans, 0, 1_024)
+    if not spans:
+        return dataset
+    import numpy
+
+    corrupted("a" * dataset.shape[0], spans, numpy.random.default_rng(0))  # refuses now what cannot be taken
+    how = f"{dataset.origin}; {SHARE:.0%} of each text in spans of {spans} are to be written (T5)"
+    return replace(dataset, train=Corrupted(dataset.train, spans, SEED), test=Corrupted(dataset.test, spans, SEED + 1), origin=how)
 
 
 def smiles(*, characters: int = 64) -> Dataset:

@@ -67,6 +67,7 @@ class CategoricalHead(Head):
 
     tied: use the first embedding table (handed over by `tie`); "read": and teach it nothing through this (ENAT's code). transform: Linear, GELU, LayerNorm
     before it (BERT, arXiv:1810.04805; MaskGIT's code).
+    scaled: what comes in is divided by the root of its width (T5's code, whose table is of unit variance).
     small: scale of the initial weights (1: PyTorch's own; 0: uniform predictions at the start, MDLM's code).
     """
 
@@ -79,13 +80,14 @@ class CategoricalHead(Head):
         transform: bool = False,
         small: float = 1.0,
         eps: float = 1e-5,
+        scaled: bool = False,
     ):
         super().__init__()
         if not space.vocab or len(set(space.vocab)) != 1:
             raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
         self.books, self.vocab = len(space.vocab), space.vocab[0]
         self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width, eps=eps)) if transform else None
-        self.tied = tied
+        self.tied, self.by = tied, width**-0.5 if scaled else None
         if tied:
             self.bias = nn.Parameter(torch.zeros(self.books * self.vocab)) if bias else None
             self._table: tuple[Any, ...] = ()
@@ -102,6 +104,7 @@ class CategoricalHead(Head):
 
     def forward(self, h: Tensor) -> Categorical:
         h = h if self.transform is None else self.transform(h)
+        h = h if self.by is None else h * self.by
         if self.tied:
             weights = [w if (w := look()).shape[0] == self.vocab else w[: self.vocab] for look in self._table]
             weights = [w.detach() for w in weights] if self.tied == "read" else weights

@@ -13,7 +13,7 @@ from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, language, pictures, pipelines, streams, text, vision
+from omniform.interop import autoencoders, language, pictures, pipelines, streams, t5, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -29,6 +29,7 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "llama": language.llama,
     "mistral": language.llama,
     "qwen2": language.llama,
+    "t5": t5.t5,
 }
 """By the model_type of a configuration."""
 DIFFUSERS: dict[str, Callable[..., Reading]] = {
@@ -91,7 +92,8 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem 
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
     if config.get("model_type") in vision.ENCODERS:
         return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
-    return adopted(_reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled))
+    reading, weights = _reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled)
+    return adopted(reading, t5.today(weights) if reading.recipe == "t5" else weights)
 
 
 def adopt(
@@ -108,7 +110,8 @@ def adopt(
         raise CheckpointError(f"{name} has no configuration to read; adopt takes a model of transformers or diffusers")
     if config.model_type in vision.ENCODERS:
         return vision.encoder(config.to_dict(), weights, None, name)
-    return adopted(_reading(config.to_dict(), tokenizer, name), weights)
+    reading = _reading(config.to_dict(), tokenizer, name)
+    return adopted(reading, t5.today(weights) if reading.recipe == "t5" else weights)
 
 
 def _pictured(config: Mapping[str, Any], where: str, shape: tuple[int, ...] | None = None) -> Reading:

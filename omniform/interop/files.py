@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -28,6 +29,15 @@ class Weights:
     where: str
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
+
+
+def digest_of(weights: Mapping[str, Tensor], more: str = "") -> str:
+    """What an encoder is known by: all its numbers by name, and its tokenizer."""
+    found = hashlib.sha256(more.encode())
+    for name, x in sorted(weights.items()):
+        found.update(f"{name} {tuple(x.shape)}".encode())
+        found.update(x.contiguous().numpy())
+    return found.hexdigest()
 
 
 def json_of(path: Path) -> dict[str, Any]:

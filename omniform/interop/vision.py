@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ..core.errors import CheckpointError, OmniformError
 from ..core.spec import Spec
 from ..system.counting import Unstarted
 from ..system.sight import PictureEncoder, Preparation
-from .files import Weights, json_of
+from .files import Weights, digest_of, json_of
 from .language import DEEPEST, Asked
 from .ties import Table, Tie, fused, layers, linear, same, shaped
 
@@ -200,7 +199,8 @@ def today(weights: Weights, kind: str) -> Weights:
         names.setdefault(halves, []).append(name)
         if len(names[halves]) > 1 + (halves != now):
             raise CheckpointError(f"{weights.where} holds {name!r} and {names[halves][0]!r}, which are the same; fetch it again")
-    shape = lambda each: (sum(weights.shapes[n][0] for n in each), *weights.shapes[each[0]][1:]) if len(each) > 1 else tuple(weights.shapes[each[0]])  # noqa: E731
+    rows = lambda each: sum(weights.shapes[n][0] for n in each)  # noqa: E731
+    shape = lambda each: (rows(each), *weights.shapes[each[0]][1:]) if len(each) > 1 else tuple(weights.shapes[each[0]])  # noqa: E731
     read = lambda now: torch.cat([weights.read(n) for n in names[now]]) if len(names[now]) > 1 else weights.read(names[now][0])  # noqa: E731
     return Weights(weights.where, {now: shape(each) for now, each in names.items()}, read)
 
@@ -221,12 +221,9 @@ def encoder(config: Mapping[str, Any], weights: Weights, prepare: Preparation | 
         raise error if isinstance(error, CheckpointError) else CheckpointError(f"{weights.where} cannot be built here: {error}") from error
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(f"{weights.where} cannot be read: {str(error).splitlines()[0]}") from error
-    digest = hashlib.sha256()
-    for n in sorted(made):
-        digest.update(n.encode() + made[n].numpy().tobytes())
     if prepare is not None and len(prepare.mean) != net.channels:
         raise CheckpointError(f"{weights.where} reads pictures of {net.channels} channels, and its preprocessor_config.json norms {len(prepare.mean)}")
-    return PictureEncoder(net, prepare or seeing.prepare, name, digest.hexdigest())
+    return PictureEncoder(net, prepare or seeing.prepare, name, digest_of(made))
 
 
 _FILTERS = {2: "bilinear", 3: "bicubic"}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..conditions.conditioning import Conditioning
 from ..conditions.guidance import Batched, ClassifierFree, Guided, InTurn, Term
+from ..conditions.source import SourceText
 from ..core.batch import Batch, Parts
 from ..core.codec import Codec, LearnedCodec
 from ..core.distribution import Sampling
@@ -54,6 +55,9 @@ class System(nn.Module):
         space = codec.space
         self.network: Network = recipe.network.build(space=space)
         self.conditioning = Conditioning(self.network.width, recipe.conditions, recipe.drop)
+        for part in self.conditioning.parts.values():
+            if isinstance(part, SourceText) and part.tied:
+                part.tie(self.network.tables)
         self.process: Process[Any] = recipe.process.build(space=space, codec=codec)
         self.guidance: ClassifierFree | None = recipe.guidance.build() if recipe.guidance is not None and recipe.conditions else None
         if self.process.second_order:

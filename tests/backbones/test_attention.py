@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from omniform.backbones.attention import Attention
+from omniform.backbones.attention import Attention, CrossAttention
 from omniform.backbones.attention.kernels import attend
 from omniform.core.errors import BadArgument
-from omniform.core.net import Context, Env
+from omniform.core.net import Context, Encoded, Env
 
 B, L, D, H = 2, 6, 16, 4
 
@@ -88,6 +89,21 @@ def test_equals_the_loops(plain):
     mine = part(x(), env(pattern="any", mask=mask))
     for b in range(B):
         assert torch.allclose(mine[b], slow(part, x(), lambda i, j, b=b: bool(mask[b, 0, i, j]))[b])
+
+
+@torch.no_grad()
+def test_scores_are_scaled_as_said():
+    part = made(scale=1.0)
+    assert torch.allclose(part(x(), env(pattern="full")), slow(part, x(), lambda i, j: True, scale=1.0))
+    assert not torch.allclose(part(x(), env(pattern="full")), slow(part, x(), lambda i, j: True))
+    crossed = [CrossAttention(D, H, scale=scale).double() for scale in (None, (D // H) ** -0.5, 1.0)]
+    told = Encoded(x(5, 3), x()[:, 0], torch.zeros(B, 5, 1), torch.zeros(B, 5, dtype=torch.long))
+    for other in crossed[1:]:
+        other.load_state_dict(crossed[0].state_dict())
+    plain, same, one = (c(x(), replace(env(), context=Context(B, cross=told))) for c in crossed)
+    assert torch.allclose(plain, same) and not torch.allclose(plain, one)
+    crossed[2].q.weight.mul_((D // H) ** -0.5), crossed[2].q.bias.mul_((D // H) ** -0.5)
+    assert torch.allclose(plain, crossed[2](x(), replace(env(), context=Context(B, cross=told))))
 
 
 @torch.no_grad()

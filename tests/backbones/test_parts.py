@@ -169,7 +169,7 @@ def test_norms():
         norm("batch", D)
 
 
-@pytest.mark.parametrize("kind", ["gelu", "gelu_tanh", "silu", "relu2", "swiglu", "geglu"])
+@pytest.mark.parametrize("kind", ["gelu", "gelu_tanh", "silu", "relu2", "swiglu", "geglu", "geglu_tanh"])
 def test_mlps(kind):
     part = stirred(Mlp(D, ratio=2.0, activation=kind))
     feed, y = part.feed.each[0], x()
@@ -180,9 +180,10 @@ def test_mlps(kind):
         "relu2": lambda z: z.clamp(min=0) ** 2,
         "swiglu": torch.nn.SiLU(),
         "geglu": torch.nn.GELU(),
+        "geglu_tanh": torch.nn.GELU("tanh"),
     }[kind]
     up = feed.up(y)
-    inner = act(up[..., : 2 * D]) * up[..., 2 * D :] if kind in ("swiglu", "geglu") else act(up)
+    inner = act(up[..., : 2 * D]) * up[..., 2 * D :] if kind in ("swiglu", "geglu", "geglu_tanh") else act(up)
     assert inner.shape[-1] == 2 * D and torch.allclose(part(y, env()), feed.down(inner))
     with pytest.raises(BadArgument, match="an activation is one of"):
         Mlp(D, activation="tan")

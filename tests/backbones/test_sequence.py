@@ -163,6 +163,24 @@ def test_buckets_are_t5s():
     assert part(torch.zeros(1, 1, 1), far[None, :, None].float()).eq(0).all(), "nothing is told of what lies ahead"
 
 
+def test_buckets_of_both_sides_are_t5s():
+    """Half of them behind, half ahead, each with half the single distances."""
+    part = Buckets(1, both=True)
+    with torch.no_grad():
+        part.table.copy_(torch.arange(32.0)[None])
+    far = torch.tensor([0, 1, 7, 8, 10, 16, 63, 127, 128, 4000])
+    side = [n if n < 8 else min(15, 8 + int(math.log(n / 8) / math.log(16) * 8)) for n in far.tolist()]
+    here = torch.zeros(1, 1, 1)
+    assert part(far[None, :, None].float(), here)[0, 0, :, 0].tolist() == side
+    assert part(here, far[None, :, None].float())[0, 0, 0].tolist() == [s + 16 * (n > 0) for s, n in zip(side, far.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("said", [{"buckets": 7}, {"buckets": 6, "both": True}, {"reach": 16}])
+def test_buckets_that_do_not_halve_are_refused(said):
+    with pytest.raises(BadArgument, match="do not halve"):
+        Buckets(2, **said)
+
+
 @pytest.mark.parametrize(("heads", "groups", "powers"), [
     (8, 1, [1, 2, 3, 4, 5, 6, 7, 8]), (12, 4, [4, 8, 2] * 4), (20, 4, [2, 4, 6, 8, 1] * 4), (6, 1, [2, 4, 6, 8, 1, 3]), (4, 4, [8] * 4),
 ])

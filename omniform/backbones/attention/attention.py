@@ -37,6 +37,7 @@ class Attention(Block):
     Rotary positions come from the stack (env.rotation), and so does a relative bias.
     linear: Spec of what makes queries, keys, values and the output, one each, in place of linear maps (TokenFormer, MoHD). blend: Spec of what each of the
     three passes through after it, told the heads' channels, width and shares (Primer's and Tranception's convolutions along the sequence).
+    scale: of the scores, None: 1 / sqrt(head width) (T5: 1).
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Attention(Block):
         kinds: int = 0,
         linear: Spec | None = None,
         blend: Spec | None = None,
+        scale: float | None = None,
     ):
         super().__init__()
         self.heads, self.ends = heads, ends
@@ -72,6 +74,7 @@ class Attention(Block):
         self.blend = None if blend is None else blend.build(channels=sum(self.sizes), head_width=self.head_width, shares=tuple(self.shares))
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
+        self.scale = 1.0 if qk_norm == "cosine" else scale
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
         self.keep: float | None = None  # set by an objective: what share of the keys is drawn in training
@@ -113,7 +116,7 @@ class Attention(Block):
         if self.keep is not None and self.training and env.record is None:
             k, v, mask = subset(k, v, mask, causal, self.keep)
             causal = False
-        y = attend(q, k, v, mask=mask, causal=causal, scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None, plain=self.plain)
+        y = attend(q, k, v, mask=mask, causal=causal, scale=self.scale, plain=self.plain)
         if self.ends and env.prefix:
             y = y[:, :, env.prefix :]
         return self.out.through(y.transpose(1, 2).flatten(2), env)
@@ -132,7 +135,7 @@ class CrossAttention(Block):
     """Attention to the condition placed "cross". Its keys and values are computed once a session that remembers.
 
     Without such a condition the block refuses; with an empty one (all padding) it adds nothing. zero: it starts by adding nothing. norm_context: LayerNorm of
-    what is read.
+    what is read. scale: of the scores, as in Attention.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class CrossAttention(Block):
         qk_eps: float = 1e-6,
         zero: bool = False,
         norm_context: bool = False,
+        scale: float | None = None,
     ):
         super().__init__()
         self.heads = heads
@@ -155,6 +159,7 @@ class CrossAttention(Block):
         self.kv = nn.Linear(context or width, 2 * inner, bias="k" in biases)
         self.out = nn.Linear(inner, width, bias="o" in biases)
         self.norm = normalised(qk_norm, self.head_width, heads, heads, 1, qk_eps)
+        self.scale = 1.0 if qk_norm == "cosine" else scale
         self.norm_context = nn.LayerNorm(context or width, eps=1e-6) if norm_context else None
         if zero:
             nn.init.zeros_(self.out.weight)
@@ -189,7 +194,7 @@ class CrossAttention(Block):
             kept.value,
             mask=mask | empty,
             causal=False,
-            scale=1.0 if self.norm is not None and self.norm.kind == "cosine" else None,
+            scale=self.scale,
             plain=self.plain,
         )
         return self.out(torch.where(empty, 0.0, y).transpose(1, 2).flatten(2))

@@ -13,8 +13,8 @@ from ...core.net import Block, Env
 from ...core.spec import Spec
 from ..streams import Streams
 
-Activation = Literal["gelu", "gelu_tanh", "gelu_sigmoid", "silu", "relu", "relu2", "swiglu", "geglu"]
-_GATED = {"swiglu": F.silu, "geglu": F.gelu}
+Activation = Literal["gelu", "gelu_tanh", "gelu_sigmoid", "silu", "relu", "relu2", "swiglu", "geglu", "geglu_tanh"]
+_GATED = {"swiglu": F.silu, "geglu": F.gelu, "geglu_tanh": partial(F.gelu, approximate="tanh")}
 _PLAIN = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
