@@ -123,12 +123,6 @@ class Network(nn.Module):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    @property
-    def tables(self) -> tuple[nn.Embedding, ...]:
-        """Of its first tower, for whatever else reads the same codes."""
-        first = next(iter(self.towers.values()))
-        return tuple(first.embed.tables)
-
     def open(self, context: Context, *, memory: MemoryPolicy = "nothing", taps: frozenset[str] = frozenset()) -> Session:
         """A conversation: this network, a context, and a memory of its own."""
         return Session(self, context, memory, taps)

@@ -57,7 +57,7 @@ class System(nn.Module):
         self.conditioning = Conditioning(self.network.width, recipe.conditions, recipe.drop)
         for part in self.conditioning.parts.values():
             if isinstance(part, SourceText) and part.tied:
-                part.tie(self.network.tables)
+                part.tie(tuple(next(iter(self.network.towers.values())).embed.tables))
         self.process: Process[Any] = recipe.process.build(space=space, codec=codec)
         self.guidance: ClassifierFree | None = recipe.guidance.build() if recipe.guidance is not None and recipe.conditions else None
         if self.process.second_order:

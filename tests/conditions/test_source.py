@@ -51,7 +51,7 @@ def test_texts_end_with_their_codecs_mark_and_what_nobody_says_is_nothing():
 
 def test_the_table_is_the_networks_own():
     system = assemble(recipes.get("t5").sized("tiny").but({"network.backbone.depth": 1, "conditions.source.0.encoder.depth": 1}))
-    source, table = system.conditioning.parts["source"], system.network.tables[0]
+    source, table = system.conditioning.parts["source"], system.network.towers["main"].embed.tables[0]
     assert not any("table.weight" in name for name, _ in source.named_parameters() if "relative" not in name)
     before = source.encode(["ab"]).tokens
     with torch.no_grad():

@@ -7,9 +7,8 @@ import pytest
 
 from omniform.core.errors import BadArgument
 from omniform.data import open_data
-from omniform.data.spans import MARKS, SHARE, corrupted
+from omniform.data.spans import MARKS, SHARE, Corrupted, corrupted
 from omniform.data.text import Lines
-from omniform.data.spans import Corrupted
 
 TEXT = "the quick brown fox jumps over the lazy dog and goes on to see whether anybody has followed it. " * 3
 
@@ -55,6 +54,7 @@ def test_the_standard_library_in_spans():
     data, plain = open_data("stdlib", spans=8, characters=128), open_data("stdlib", characters=128)
     batch, texts = data.train.batch(range(4)), plain.train.batch(range(4)).data
     assert [whole(s, t) for s, t in zip(batch.condition["source"], batch.data, strict=True)] == texts
+    assert all(len(t) < data.shape[0] <= len(t) + 8 for t in batch.data) and plain.shape == (128,)
     assert not any(m in text for text in texts for m in MARKS) and "spans of 8" in data.origin
     with pytest.raises(BadArgument, match="38 spans of 1 are more than 25 marks"):
         open_data("stdlib", spans=1)
