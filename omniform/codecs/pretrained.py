@@ -20,8 +20,8 @@ class Pretrained(TextCodec):
 
     tokenizer: the JSON text of the `tokenizers` library. vocab: rows of the model's table, where it has more than the tokenizer has ids. stop: the id that
     ends a text, also of a turn in a conversation. template: Jinja text of a conversation, "" for none (transformers' chat templates; rendered in a
-    sandbox), in which marks are known by name ("bos_token", "eos_token"). start: what the first place is fed where it is asked for.
-    A document is a text, or a conversation: messages {"role": ..., "content": ...}.
+    sandbox), in which marks are known by name ("bos_token", "eos_token"; "mask_token" stands where something is to be filled in). start: what the first place
+    is fed where it is asked for. A document is a text, or a conversation: messages {"role": ..., "content": ...}.
     """
 
     documents = (str, list)
@@ -48,6 +48,7 @@ class Pretrained(TextCodec):
         model.no_padding()
         model.no_truncation()
         self.tokenizer, self.template, self.marks, self._model = tokenizer, template, dict(marks or {}), model
+        self.mask = model.token_to_id(self.marks["mask_token"]) if self.marks.get("mask_token") else None
         self.space = Space(axes=(Axis("time", shape[0]),), vocab=(max(vocab or 0, known),), stop=stop, start=start, open=True)
         self._ends = stop is not None and model.encode("").ids[-1:] == [stop]  # T5's tokenizer ends a text itself
 
@@ -75,6 +76,11 @@ class Pretrained(TextCodec):
         if not bool(tokens.real[:, 0].all()):
             raise CodecError("an empty prompt gives this model nothing to go on with; write a word")
         return tokens
+
+    def blanks(self, tokens: Tokens) -> torch.Tensor:
+        """(B, L) where a text says that something is to be filled in."""
+        assert tokens.ids is not None
+        return torch.zeros_like(tokens.real) if self.mask is None else tokens.ids[..., 0] == self.mask
 
     def decode(self, tokens: Tokens) -> list[str]:
         """What is real: a stop token within a conversation ends nothing."""

@@ -67,7 +67,7 @@ class TextCodec(Codec):
             raise ShapeError(f"{type(self).__name__} expects a list of strings and found {type(data).__name__}; write [text]")
         length = self.shape[0]
         rows = [self._fitting(i, text) + [self.space.stop] * stop for i, text in enumerate(data)]
-        ids = torch.full((len(rows), length), self.space.stop, dtype=torch.long)
+        ids = torch.full((len(rows), length), self.space.stop or 0, dtype=torch.long)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row[:length], dtype=torch.long)
         blank = self.space.blank(len(rows))

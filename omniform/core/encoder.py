@@ -46,7 +46,7 @@ class FrozenEncoder(ABC):
         """(M, C) and (P,) of a text, cut to `length` tokens."""
         key = (text, min(length or self.longest, self.longest))
         if key not in self._heard:
-            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):  # what is kept is read in training too
                 said = self.read(*key)
             if self._held > ROOM:
                 return said

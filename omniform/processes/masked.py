@@ -16,7 +16,7 @@ from ..core.net import Net
 from ..core.process import Ask, Losses, Posed, Process, State, begun, dues_of
 from ..core.query import PRELUDE, Answer, Query
 from ..core.rng import Rng
-from ..core.tokens import Tokens, in_every_row
+from ..core.tokens import Space, Tokens, in_every_row
 
 SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
     "cosine": lambda u: torch.cos(u * math.pi / 2),  # MaskGIT, arXiv:2202.04200, section 3.3
@@ -63,15 +63,14 @@ def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None =
 class Masked(Process[Unmasking]):
     """In training a share of the places is hidden and answered; in generation everything is hidden, and shown over `steps` questions.
 
-    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random"
-    (MAR: an
-    order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: "schedule"
-    of a uniform progress; (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code); ("beta", a, b): whole a and b, one a batch and nothing known
-    or hidden altogether (AutoNAT's and ENAT's code); ("uniform", low, high): one a row (MMM's code). temperature: of what is drawn, falling linearly to a
-    thousandth (ENAT's code); None: sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper
-    bound of the
-    nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places and not for the whole row, with weight "bound"
-    (block diffusion). timed: the network is told the share that is shown, as time (Meissonic's masking rate).
+    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random" (MAR:
+    an order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: that of the
+    "schedule" at a uniform progress; a number (BERT); (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code); ("beta", a, b): whole a and b, one a
+    batch and nothing known or hidden altogether (AutoNAT's and ENAT's code); ("uniform", low, high): one a row (MMM's code). spoil: of the places to be
+    answered, the share that shows a random code in place of the mask, and the share that shows its own (BERT, arXiv:1810.04805, section 3.1). temperature: of
+    what is drawn, falling linearly to a thousandth (ENAT's code); None: sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper
+    bound of the nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places, with weight "bound" (block
+    diffusion). timed: the network is told the share that is shown, as time (Meissonic's).
     """
 
     likelihood = "bound"
@@ -82,13 +81,15 @@ class Masked(Process[Unmasking]):
         schedule: str = "cosine",
         choose: Choose = "confidence",
         noise: float = 4.5,
-        ratio: str | tuple[float, float, float] | tuple[str, float, float] = "schedule",
+        ratio: str | float | tuple[float, float, float] | tuple[str, float, float] = "schedule",
         weight: Literal["even", "bound"] = "even",
         smoothing: float = 0.0,
         run: int | None = None,
         sampling: Sampling | None = None,
         timed: bool = False,
         temperature: float | None = None,
+        spoil: tuple[float, float] = (0.0, 0.0),
+        space: Space | None = None,
     ):
         super().__init__()
         if schedule not in SCHEDULES:
@@ -98,7 +99,9 @@ class Masked(Process[Unmasking]):
         if steps < 1:
             raise BadArgument(f"a sample takes at least one step, not {steps}")
         self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
-        self.run, self.timed, self.temperature = run, timed, temperature
+        if any(spoil) and (space is None or not space.vocab):
+            raise BadArgument("places are spoiled by codes of the space, and this one has none; leave spoil out")
+        self.run, self.timed, self.temperature, self.spoil, self.vocab = run, timed, temperature, spoil, space.vocab if space is not None else ()
         self.sampling = sampling or Sampling()
         if isinstance(ratio, tuple) and isinstance(ratio[0], str):
             _law(ratio)
@@ -121,6 +124,8 @@ class Masked(Process[Unmasking]):
             u = rng.split("ratio").uniform((1,)).double()
             cdf = lambda x: torch.special.ndtr(torch.tensor((x - mean) / sd, dtype=torch.float64))  # noqa: E731
             share = (mean + sd * torch.special.ndtri(cdf(low) + u * (cdf(1.0) - cdf(low)))).clamp(low, 1.0).float().expand(rows)
+        elif isinstance(self.ratio, float):
+            share = torch.full((rows,), self.ratio - 1e-6)  # 15 % of 100 is 15, not 15.000001
         else:
             share = SCHEDULES[self.schedule](_even(rng.split("ratio"), rows))
         share = share.to(real.device)
@@ -162,7 +167,17 @@ class Masked(Process[Unmasking]):
                 nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
             return nll * weight * hide, tokens.real if self.weight == "bound" else hide
 
-        return Posed(self._asked(tokens, ~hide, torch.zeros(tokens.batch, device=hide.device)), price)
+        shown, known = self._spoiled(tokens, hide, rng.split("spoil")) if any(self.spoil) else (tokens, ~hide)
+        return Posed(self._asked(shown, known, torch.zeros(tokens.batch, device=hide.device)), price)
+
+    def _spoiled(self, tokens: Tokens, hide: Tensor, rng: Rng) -> tuple[Tokens, Tensor]:
+        """What is shown, and where: of the places to be answered some show a random code, some their own."""
+        assert tokens.ids is not None
+        shape = tuple(tokens.ids.shape)
+        u = rng.split("which").uniform(shape[:2]).to(hide.device)
+        random = (rng.split("code").uniform(shape).to(hide.device) * torch.tensor(self.vocab, device=hide.device)).long()
+        ids = torch.where((hide & (u < self.spoil[0]))[..., None], random, tokens.ids)
+        return replace(tokens, ids=ids), ~hide | (u < sum(self.spoil))
 
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses:
         posed = self.pose(tokens, rng=rng)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from omniform.core.errors import BadArgument
 from omniform.core.spec import Spec, from_json, to_json
 
-Shape = Literal["constant", "cosine"]
+Shape = Literal["constant", "cosine", "linear"]
 Precision = Literal["fp32", "bf16"]
 _RISE = 0.1  # ours: warm-up never takes more than this share of a run, so that a short one learns at all
 
@@ -83,7 +83,8 @@ class Training:
     def factor(self, step: int, share: float) -> float:
         """What the peak rate is multiplied with in a step (counted from 0), when this share of the run is over."""
         rise = min(1.0, max((step + 1) / max(1, self.warmup), share / _RISE))
-        return rise * (0.5 * (1 + math.cos(math.pi * min(1.0, share))) if self.shape == "cosine" else 1.0)
+        gone = min(1.0, share)
+        return rise * {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone}[self.shape]
 
     def changes(self, earlier: Training, step: int) -> list[str]:
         """The knobs whose change makes the first `step` steps others than they were.

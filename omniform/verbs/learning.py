@@ -27,6 +27,7 @@ from omniform.training.objectives.objective import Objective
 from omniform.training.team import Team
 from omniform.verbs.building import opened, picture_encoder, place_of, untrained
 from omniform.verbs.fitting import suits
+from omniform.verbs.hearing import heard
 from omniform.verbs.progress import Bar
 
 log = logging.getLogger("omniform.verbs")
@@ -92,6 +93,8 @@ def train(
     raw = objective is not None and getattr(objective, "raw", False) or plan.objective is not None and getattr(plan.objective.make, "raw", False)
     if not raw and isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
+    if plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train):
+        heard(system, dataset.train, progress=progress)
     return run_training(system, dataset, plan, out=out, resume=resume, on_step=on_step, progress=progress, objective=made)
 
 

@@ -152,3 +152,12 @@ def test_texts_of_an_encoder_stand_side_by_side():
     heard = Counting().tokens(["a bb ccc", "dddd"])
     assert heard.tokens[:, :, 0].tolist() == [[1, 2, 3], [4, 0, 0]] and heard.real.tolist() == [[True] * 3, [True, False, False]]
     assert heard.pooled[:, 0].tolist() == [6, 4] and Counting().tokens(["a bb ccc"], 2).tokens.shape == (1, 2, F)
+
+
+def test_what_was_read_while_sampling_can_be_learnt_from():
+    part = caption(encoder="package:counting")
+    part.read_by(Counting())
+    with torch.inference_mode():
+        part.encode(["a bb"])
+    part.encode(["a bb"]).tokens.sum().backward()
+    assert part.into[0].weight.grad.abs().sum() > 0

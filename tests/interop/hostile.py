@@ -1,4 +1,4 @@
-"""Small GGUF and safetensors files, whole and hostile: `python tests/interop/hostile.py` writes the hostile ones into corpus/, which is kept."""
+"""Small files, whole and hostile (GGUF, safetensors, configurations): `python tests/interop/hostile.py` writes the hostile ones into corpus/, which is kept."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def info(name: str, shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes
 def safetensors(header: object, data: bytes = b"", length: int | None = None) -> bytes:
     said = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(said) if length is None else length) + said + data
+
+
+def bert(**changes: object) -> bytes:
+    return json.dumps({"model_type": "bert", "num_hidden_layers": 2, **changes}).encode()
 
 
 ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
@@ -57,6 +61,17 @@ HOSTILE = {
     "lying-tensor.safetensors": safetensors({"x": {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 8]}}, b"\0" * 8),
     "overlapping.safetensors": safetensors({n: {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]} for n in "ab"}, b"\0" * 8),
     "behind-the-end.safetensors": safetensors({"x": {"dtype": "U8", "shape": [8], "data_offsets": [100, 108]}}, b"\0" * 8),
+    "half-a-bert.safetensors": safetensors(
+        {"bert.embeddings.word_embeddings.weight": {"dtype": "F32", "shape": [9, 4], "data_offsets": [0, 144]}}, b"\0" * 144
+    ),
+    "wide-bert.json": bert(hidden_size=1 << 24, num_attention_heads=1, intermediate_size=1 << 24, vocab_size=1 << 24),
+    "long-bert.json": bert(max_position_embeddings=1 << 21, hidden_size=1 << 20, num_attention_heads=1),
+    "longer-bert.json": bert(max_position_embeddings=1 << 40),
+    "headless-bert.json": bert(num_attention_heads=0),
+    "no-number-bert.json": bert(layer_norm_eps=float("nan")),
+    "list-bert.json": bert(hidden_act=["gelu"]),
+    "kinds-bert.json": bert(type_vocab_size=-1),
+    "nested-bert.json": b'{"model_type": "bert", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 }
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 import omniform as of
 from omniform.cli import PROGRAM
 from omniform.core.errors import CheckpointError
+from omniform.interop.encoders import open_encoder
 from omniform.interop.files import json_of, safetensors_of, weights_of
 from omniform.interop.gguf import open_gguf
 
@@ -53,13 +54,25 @@ def test_a_hostile_file_is_one_line_and_no_memory(name, tmp_path, little_room):
         with pytest.raises(CheckpointError) as error:
             of.load(path)
     else:
-        (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-        (tmp_path / "model.safetensors").write_bytes(path.read_bytes())
+        small = hostile.CORPUS / "half-a-bert.safetensors" if path.suffix == ".json" else path
+        (tmp_path / "config.json").write_bytes(path.read_bytes() if path.suffix == ".json" else b'{"model_type": "gpt2"}')
+        (tmp_path / "model.safetensors").write_bytes(small.read_bytes())
         with pytest.raises(CheckpointError) as error:
             of.load(tmp_path)
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
     said = CliRunner().invoke(PROGRAM, ["sample", str(path if path.suffix == ".gguf" else tmp_path), "--prompt", "x"])
     assert said.exit_code == 2 and len(said.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", [n for n in hostile.HOSTILE if not n.endswith(".gguf")])
+def test_a_hostile_text_encoder_is_one_line_and_no_memory(name, tmp_path, little_room):
+    content = hostile.HOSTILE[name]
+    (tmp_path / "config.json").write_bytes(content if name.endswith(".json") else hostile.bert())
+    (tmp_path / "model.safetensors").write_bytes(hostile.HOSTILE["half-a-bert.safetensors"] if name.endswith(".json") else content)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"[MASK]": 0}, "unk_token": "[UNK]"}}')
+    with pytest.raises(CheckpointError) as error:
+        open_encoder(str(tmp_path))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
 WHOLE = hostile.gguf(

@@ -265,3 +265,23 @@ def test_a_timed_model_is_told_the_share_that_is_shown():
     generate(process, net, space.blank(2), rng=Rng.seeded(0, 2))
     assert len(heard) == 5 and all(torch.allclose(time, shown) for time, shown in heard)
     assert heard[1][0].tolist() == [0, 0] and 0 < float(heard[-1][0][0]) < 1
+
+
+def test_of_the_places_to_be_answered_some_show_a_random_code_and_some_their_own():
+    """BERT, section 3.1: 15 % of the places are asked about; 80 % of them are hidden, 10 % show a random code, 10 % their own. All of them are paid for."""
+    space = Space(axes=(Axis("time", 100),), vocab=(50,))
+    tokens = space.blank(400)
+    object.__setattr__(tokens, "ids", torch.randint(0, 50, (400, 100, 1), generator=torch.Generator().manual_seed(0)))
+    posed = Masked(ratio=0.15, spoil=(0.1, 0.1), space=space).pose(tokens, rng=Rng.seeded(0, 400))
+    logits = torch.zeros(400, 100, 1, 50)
+    nats, asked = posed.price(Answer(Categorical(logits)))
+    assert asked.sum(1).eq(15).all() and torch.allclose(nats[asked], torch.tensor(50.0).log()) and not nats[~asked].any()
+    other = (posed.query.tokens.ids != tokens.ids)[..., 0]
+    share = lambda x: float((x & asked).sum() / asked.sum())  # noqa: E731
+    assert share(~posed.query.known) == pytest.approx(0.8, abs=0.02) and share(other) == pytest.approx(0.1 * 49 / 50, abs=0.01)
+    assert share(posed.query.known & ~other) == pytest.approx(0.1 + 0.1 / 50, abs=0.015)
+    assert not (other & ~asked).any() and posed.query.known[~asked].all()
+    plain, none = (Masked(ratio=0.15, space=space, **more).pose(tokens, rng=Rng.seeded(0, 400)).query for more in ({}, {"spoil": (0.0, 0.0)}))
+    assert torch.equal(plain.known, none.known) and torch.equal(plain.known, ~asked) and plain.tokens is tokens
+    with pytest.raises(BadArgument, match="spoiled by codes"):
+        Masked(spoil=(0.1, 0.1))

@@ -26,6 +26,11 @@ def test_a_constant_rate_stays_and_a_run_without_warmup_starts_at_the_top():
     assert {Training(steps=50, shape="constant", warmup=0).factor(s, s / 50) for s in range(50)} == {1.0}
 
 
+def test_a_linear_rate_falls_evenly():
+    t = Training(steps=100, shape="linear", warmup=0)
+    assert [t.factor(s, s / 100) for s in (25, 50, 100)] == pytest.approx([0.75, 0.5, 0.0])
+
+
 def test_warmup_takes_a_tenth_of_a_short_run_at_most():
     t = Training(steps=50, warmup=100, shape="constant")
     assert t.factor(0, 0) == 0.01 and t.factor(4, 4 / 50) < 1 and t.factor(5, 5 / 50) == 1
@@ -33,7 +38,7 @@ def test_warmup_takes_a_tenth_of_a_short_run_at_most():
 
 @pytest.mark.parametrize("wrong", [
     {}, {"steps": 0}, {"steps": 2.5}, {"steps": True}, {"seconds": -1}, {"seconds": float("nan")},
-    {"batch": 0}, {"lr": 0}, {"lr": "1"}, {"shape": "linear"}, {"precision": "fp16"}, {"ema": 1.5}, {"betas": (0.9,)},
+    {"batch": 0}, {"lr": 0}, {"lr": "1"}, {"shape": "round"}, {"precision": "fp16"}, {"ema": 1.5}, {"betas": (0.9,)},
     {"clip": -1}, {"seed": -1}, {"lrs": {"critic": -1}}, {"log_every": 0}])
 def test_a_wrong_knob_is_named_in_one_line(wrong):
     with pytest.raises(BadArgument, match="an end" if not wrong else list(wrong)[-1]) as caught:
