@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omniform.codecs.codebook import clustered
 from omniform.codecs.distortion import Absolute
 from omniform.codecs.patch import grid_of
 from omniform.core.codec import LearnedCodec
@@ -157,6 +158,11 @@ class Autoencoder(LearnedCodec):
     @torch.no_grad()
     def settle(self, data: Any) -> None:
         self.bottleneck.settle(torch.cat([self.encoder(part) for part in self._checked(data).split(_AT_ONCE)]))
+
+    def clusters(self, num: int) -> tuple[Tensor, Tensor]:
+        """(V,) the cluster of each code by its vector, and (num,) the code nearest to each centre; of a bottleneck with one book."""
+        every = torch.arange(self.space.vocab[0], device=self.decoder[0].weight.device)
+        return clustered(self.bottleneck.lookup(every[None, :, None])[0], num)
 
     def context(self, tokens: Tokens) -> Tensor:
         """(B, L, channels): for each token what all coarser scales say together, at its place (a Pyramid's)."""

@@ -85,3 +85,29 @@ class Codebook(nn.Module):
             total = torch.zeros_like(self.vectors).index_add_(0, ids, self.posed(z).to(self.vectors.dtype)) / len(ids)
             moved = (past[:, None] * self.vectors + (1 - memory) * total) / self.usage.clamp_min(1e-30)[:, None]
             self.vectors.copy_(self.posed(torch.where(share[:, None] > 0, moved, self.vectors)))
+
+
+@torch.no_grad()
+def clustered(vectors: Tensor, num: int, rounds: int = 30) -> tuple[Tensor, Tensor]:
+    """k-means (Lloyd 1982): (V,) the cluster of each vector (V, C), and (num,) the vector nearest to each centre among the cluster's own.
+
+    It starts from `num` of the vectors, the same ones each time. No cluster is empty: one that would be takes the vector that is farthest from its centre.
+    """
+    if not 1 <= num <= len(vectors):
+        raise BadArgument(f"{len(vectors)} codes are sorted into 1 to {len(vectors)} clusters, not {num}")
+    if vectors.is_meta:
+        return torch.zeros(len(vectors), dtype=torch.long, device="meta"), torch.zeros(num, dtype=torch.long, device="meta")
+    vectors = vectors.float()
+    centres, label = vectors[Rng.seeded(0).permutation(1, len(vectors))[0, :num].to(vectors.device)], None
+    for _ in range(rounds):
+        before, (near, label) = label, torch.cdist(vectors, centres).min(1)
+        for empty in (torch.bincount(label, minlength=num) == 0).nonzero()[:, 0].tolist():
+            shared = torch.bincount(label, minlength=num)[label] > 1
+            farthest = torch.where(shared, near, -1).argmax()
+            label[farthest], near[farthest] = empty, 0
+        if before is not None and torch.equal(before, label):
+            break
+        centres = torch.zeros_like(centres).index_add_(0, label, vectors) / torch.bincount(label, minlength=num)[:, None]
+    assert label is not None
+    own = label[:, None] == torch.arange(num, device=label.device)
+    return label, torch.cdist(vectors, centres).masked_fill(~own, torch.inf).argmin(0)

@@ -98,6 +98,9 @@ class Process(nn.Module, ABC, Generic[S]):
     asked: ClassVar[int | None] = None
     """How many of the first `questions` training asks as well; None: all."""
 
+    unlike: tuple[str, ...] = ()
+    """Stages whose towers are not like the first, for those who count what a question costs."""
+
     chance: ClassVar[bool] = True
     """Whether a sample depends on the seed; a forecast of the likeliest does not."""
 

@@ -69,6 +69,7 @@ class CategoricalHead(Head):
     before it (BERT, arXiv:1810.04805; MaskGIT's code); GELU by its tanh approximation, or as it is ("exact").
     scaled: what comes in is divided by the root of its width (T5's code, whose table is of unit variance).
     small: scale of the initial weights (1: PyTorch's own; 0: uniform predictions at the start, MDLM's code).
+    vocab: how many choices a codebook has, if not what the space says (labels of codes: CTF).
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class CategoricalHead(Head):
         small: float = 1.0,
         eps: float = 1e-5,
         scaled: bool = False,
+        vocab: int | None = None,
     ):
         super().__init__()
         if not space.vocab or len(set(space.vocab)) != 1:
             raise ValueError(f"a categorical head needs codebooks of one size, not {space.vocab}")
-        self.books, self.vocab = len(space.vocab), space.vocab[0]
+        self.books, self.vocab = len(space.vocab), vocab or space.vocab[0]
         gelu = nn.GELU("none" if transform == "exact" else "tanh")
         self.transform = nn.Sequential(nn.Linear(width, width), gelu, nn.LayerNorm(width, eps=eps)) if transform else None
         self.tied, self.by = tied, width**-0.5 if scaled else None

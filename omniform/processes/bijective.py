@@ -60,6 +60,7 @@ class Bijective(Process[Inverting]):
         if not space.channels:
             raise BadArgument("a normalizing flow needs continuous tokens; use a codec such as Patches or a KL autoencoder")
         self.maps, self.noise, self.denoise, self.temperature, self.deep = maps, noise, denoise, temperature, deep
+        self.unlike = ("deep",) if deep else ()
         self.sampling = Sampling()
         self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
         self._feed = Shift(space)

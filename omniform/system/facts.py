@@ -122,8 +122,8 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
         every = replace(query, known=torch.ones_like(query.known)) if getattr(system.process, "dropped", 0) else query  # generation drops nothing
         sample = _priced(system, every, whole if every is query else _spent(net, every), asks)
         question = towers * whole.total + _inside(system) * _denoising(system)[1]
-        if getattr(system.process, "deep", False):  # one tower that is not like the others
-            question += _spent(net, replace(query, stage="deep")).total - whole.total
+        for stage in system.process.unlike:
+            question += _spent(net, replace(query, stage=stage)).total - whole.total
     return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sample))
 
 
@@ -202,7 +202,7 @@ def _priced(system: System, query: Query, whole: Counting, asks: list[Ask]) -> f
         steady = any(getattr(m, "steady", False) for m in system.network.modules())  # a memory that does not grow
         total, priced = 0.0, {query.stage: _ladder(bare, query)}
         for a in asks:
-            kind = a.stage if a.stage == "deep" else query.stage
+            kind = a.stage if a.stage in process.unlike else query.stage
             one, each, between = priced[kind] if kind in priced else priced.setdefault(kind, _ladder(bare, replace(query, stage=kind)))
             total += a.times * (one + each * (a.new - 1) + between * a.new * (1 if steady else a.new + a.seen))
         if context.prefix is not None or context.joint is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omniform.codecs.codebook import Codebook
+from omniform.codecs.codebook import Codebook, clustered
 from omniform.core.errors import BadArgument
 from omniform.core.rng import Rng
 
@@ -75,3 +75,24 @@ def test_normalised_codes_stay_on_the_sphere():
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(BadArgument):
         Codebook(*arguments)
+
+
+def test_clusters_are_lloyd_s_fixed_point_and_none_is_empty():
+    vectors = normal(60, 3)
+    label, nearest = clustered(vectors, 7)
+    centres = torch.stack([vectors[label == k].mean(0) for k in range(7)])
+    assert torch.equal(torch.cdist(vectors, centres).argmin(1), label)
+    for k in range(7):
+        own = (label == k).nonzero()[:, 0]
+        assert int(nearest[k]) == int(own[(vectors[own] - centres[k]).norm(dim=-1).argmin()])
+    assert torch.equal(label, clustered(vectors, 7)[0])
+
+
+def test_clusters_of_equal_vectors_are_not_empty_and_each_code_may_be_one():
+    vectors = torch.cat([torch.zeros(5, 2), torch.ones(1, 2)])
+    label, nearest = clustered(vectors, 4)
+    assert torch.bincount(label, minlength=4).min() > 0 and torch.equal(label[nearest], torch.arange(4))
+    label, nearest = clustered(normal(9, 2), 9)
+    assert sorted(label.tolist()) == list(range(9)) and torch.equal(label[nearest], torch.arange(9))
+    with pytest.raises(BadArgument, match="1 to 9 clusters"):
+        clustered(normal(9, 2), 10)

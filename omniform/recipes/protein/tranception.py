@@ -1,8 +1,8 @@
 """Tranception: a causal model of proteins whose heads look along the sequence in four groups, three of them through convolutions of 3, 5 and 7 places.
 
 Notin et al. 2022, arXiv:2205.13760, section 3.1: GPT-2's block with squared ReLU, ALiBi with the same slopes in each group, no other positions; table of 25
-rows as in the official code. Left out: dropout of the embedding and of attention, proteins read backwards, and retrieval (section 3.3: the frequencies of an
-alignment mixed into the score of a mutant). How it was trained is from memory.
+rows as in the official code. Retrieval (section 3.3: the frequencies of an alignment mixed into the score of a mutant) is put around the net that answers:
+conditions.retrieval:Retrieved. Left out: dropout of the embedding and of attention, and proteins read backwards. How it was trained is from memory.
 """
 
 from ...backbones.embed import Embed
