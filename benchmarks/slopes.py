@@ -174,7 +174,7 @@ def exponent(lengths: list[int], costs: list[float]) -> tuple[float, float]:
 
 
 def crossing(lengths: list[int], ours: list[float], full: list[float]) -> str:
-    """From how many tokens on ours is the cheaper one."""
+    """From how many tokens on ours is the cheaper one; lines are not followed further than to ten times the longest length (ours)."""
     cheaper = [length for length, a, b in zip(lengths, ours, full, strict=True) if a < b]
     if len(cheaper) == len(lengths):
         return f"under {lengths[0]:,}"
@@ -184,7 +184,8 @@ def crossing(lengths: list[int], ours: list[float], full: list[float]) -> str:
         share = gaps[0] / (gaps[0] - gaps[1])
         return f"{round(math.exp(math.log(lengths[i - 1]) + share * math.log(lengths[i] / lengths[i - 1]))):,}"
     (b, a), (d, c) = exponent(lengths, ours), exponent(lengths, full)
-    return f"about {math.exp((a - c) / (d - b)):,.0f} (fitted)" if d > b + 0.05 and (a - c) / (d - b) < 20 else "never, as far as measured"
+    met = d > b + 0.05 and (a - c) / (d - b) < math.log(10 * lengths[-1])
+    return f"about {math.exp((a - c) / (d - b)):,.0f} (fitted)" if met else "never, as far as measured"
 
 
 def measured(case: Case, sides: tuple[int, ...], rounds: int, seed: int) -> dict[str, list[float]]:

@@ -18,12 +18,25 @@ Plan = Literal["fixed", "logsparse", "axial"]
 
 
 class Spans(NamedTuple):
-    """Who looks at what, -1 where there is nothing more: direct (N, D) places, seen (N, R) spans, members (S, M) places of a span, ends (S,) their last."""
+    """Who looks at what, -1 where there is nothing more: direct (N, D) places, seen (N, R) spans; a span (S,) is `sizes` places from `first` on, `step` apart.
+
+    All places of all spans written out would be the square of the places.
+    """
 
     direct: Tensor
     seen: Tensor
-    members: Tensor
-    ends: Tensor
+    first: Tensor
+    step: Tensor
+    sizes: Tensor
+
+    @property
+    def ends(self) -> Tensor:
+        """(S,) the last place of each span."""
+        return self.first + self.step * (self.sizes - 1)
+
+    def members(self, which: Tensor) -> Tensor:
+        """(n, M) places of n spans of equal size."""
+        return self.first[which, None] + self.step[which, None] * torch.arange(int(self.sizes[which[0]]), device="cpu")
 
 
 def _packed(rows: list[list[int]]) -> Tensor:
@@ -54,10 +67,10 @@ def spans(plan: Plan, size: int, num: int) -> Spans:
                     low += 1 << bit
             direct.append([*range(low, i), i])
             wanted.append(parts)
-    every = sorted({span for row in wanted for span in row}, key=lambda span: (span[-1], span[0]))  # ranges: written out they would be the square of the places
+    every = sorted({span for row in wanted for span in row}, key=lambda span: (span[-1], span[0]))
     number = {span: n for n, span in enumerate(every)}
-    ends = torch.tensor([span[-1] for span in every], dtype=torch.long, device="cpu")
-    return Spans(_packed(direct), _packed([[number[span] for span in row] for row in wanted]), _packed([list(span) for span in every]), ends)
+    each = torch.tensor([(span[0], span.step, len(span)) for span in every], dtype=torch.long, device="cpu").reshape(-1, 3)
+    return Spans(_packed(direct), _packed([[number[span] for span in row] for row in wanted]), *each.unbind(1))
 
 
 class Combiner(Block):
@@ -97,7 +110,7 @@ class Combiner(Block):
         k, q = both.chunk(2, -1)
         plan = spans(self.plan, self.size, num if past is None else max(64, 1 << (num - 1).bit_length()))
         before, ready = (int((plan.ends < n).sum()) for n in (used, num))
-        keys, values = self._spans(q, k, v, plan.members[before:ready])
+        keys, values = self._spans(q, k, v, plan, torch.arange(before, ready, device="cpu"))
         if past is not None:
             keys, values = past.setdefault(self.name + ".spans", KV(0)).write(keys, values, before)
         near, far = (_trimmed(index[used:num]).to(x.device) for index in (plan.direct, plan.seen))
@@ -107,14 +120,14 @@ class Combiner(Block):
         return self.out(y.transpose(1, 2).flatten(2))
 
     @staticmethod
-    def _spans(q: Tensor, k: Tensor, v: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    def _spans(q: Tensor, k: Tensor, v: Tensor, plan: Spans, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, S, Dh) each: a span's key, and its own expectation of the values."""
-        if not len(members):
+        if not len(wanted):
             return k[:, :, :0], v[:, :, :0]
-        sizes, keys, values = (members >= 0).sum(-1), [], []
+        sizes, keys, values = plan.sizes[wanted], [], []
         order = sizes.argsort(stable=True)
         for alike in order.split(sizes.unique(return_counts=True)[1].tolist()):  # by size: filled up to the longest, spans of powers of two cost the square
-            at = members[alike][:, : int(sizes[alike[0]])].to(k.device)
+            at = plan.members(wanted[alike]).to(k.device)
             keys.append(k[:, :, at].amax(-2))
             values.append(_weighed(_scores(q[:, :, at].amax(-2), k, at).float().softmax(-1).to(v.dtype), v, at))
         back = order.argsort().to(k.device)
