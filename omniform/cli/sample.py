@@ -10,7 +10,7 @@ from typing import Any, final
 
 import click
 
-from omniform.cli.words import json_option, pairs, say_json, seed_option
+from omniform.cli.words import bare_options, json_option, pairs, say_json, seed_option, system_of
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
@@ -39,7 +39,7 @@ SPELLED = ("text", "molecule", "protein")
 @click.option("--prompt", metavar="TEXT", help="A text to go on with; said to a model that talks.")
 @click.option("--system", "role", metavar="TEXT", help="To a model that talks: what it is to be.")
 @click.option("--plain", is_flag=True, help="Go on with the prompt as a mere text all the same.")
-@click.option("--pickled", is_flag=True, help="Weights may be read from a .bin, tensors only.")
+@bare_options
 @click.option(
     "--out",
     "-o",
@@ -55,12 +55,12 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     \b
     omniform sample runs/dit --label A --label B -n 8 --out letters.png
     omniform sample runs/gpt --prompt "def " --temperature 0.8
+    omniform sample DiT-XL-2-256x256.pt --as dit --size XL/2 --pickled
     """
     from omniform.core.errors import BadArgument
     from omniform.system.system import System
-    from omniform.verbs.building import system_at
 
-    system = system_at(run, pickled=how.pop("pickled"))
+    system = system_of(run, how)
     if not isinstance(system, System):
         raise BadArgument(f"{run} is a codec alone, which generates nothing; train a system on it (omniform train NAME --codec {run})")
     if system.recipe.modality in SPELLED:

@@ -15,6 +15,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 seed_option = click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0].")
 
 
+def bare_options(command: F) -> F:
+    """What a paper's own checkpoint, a bare file, does not say; the help has one line for all, as a screen is short."""
+    for option in (
+        click.option("--pickled", is_flag=True, hidden=True, help="Weights may be read from a .bin, tensors only."),
+        click.option("--codec", metavar="FOLDER", hidden=True, help="Of a bare file: what its tokens come from."),
+        click.option("--size", metavar="SIZE", hidden=True, help="Of a bare file: the published size [default: the first]."),
+        click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; also --size, --codec, --pickled."),
+    ):
+        command = option(command)
+    return command
+
+
+def system_of(run: str, how: dict[str, Any]) -> Any:
+    """The system at RUN, with what `bare_options` said taken out of how."""
+    from omniform.verbs.building import system_at
+
+    said = {name: how.pop(name) for name in ("recipe", "size", "codec", "pickled")}
+    if said["recipe"] is None and (said["size"] is not None or said["codec"] is not None):
+        raise click.UsageError("--size and --codec are of a bare file of weights; say --as NAME with them")
+    return system_at(run, **said)
+
+
 def data_options(*, required: bool = True) -> Callable[[F], F]:
     """--data and --data-option."""
 

@@ -128,7 +128,7 @@ def load(
         raise CheckpointError("size and codec are of a bare file, whose recipe must be said; give recipe, or neither")
     if folder.suffix in adopting.BARE and folder.is_file():
         known = ", ".join(adopting.PAPERS)
-        raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=")
+        raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
     if adopting.is_foreign(folder):
         return adopting.load_foreign(folder, pickled=pickled)
     if folder.is_file():
@@ -138,9 +138,9 @@ def load(
     return attach(system_build.load(folder))
 
 
-def system_at(where: str | Path, *, pickled: bool = False) -> System | CodecSystem:
-    """What `load` finds, if it is a system."""
-    found = load(where, pickled=pickled)
+def system_at(where: str | Path, **how: Any) -> System | CodecSystem:
+    """What `load` finds, if it is a system. how: as there."""
+    found = load(where, **how)
     if isinstance(found, PictureEncoder):
         raise BadArgument(f"{where} holds an encoder of pictures, which generates nothing; --features takes it, and the objective align as its encoder")
     return found

@@ -164,3 +164,28 @@ def test_what_is_not_said_or_does_not_fit_is_refused(letters):
             of.load(file, **how)
     with pytest.raises(CheckpointError, match="is no file"):
         of.load(folder / "nothing.pt", recipe="dit", pickled=True)
+
+
+def test_typed(letters, monkeypatch):
+    from click.testing import CliRunner
+
+    from omniform.cli import PROGRAM
+    from omniform.interop import adopting
+
+    recipe, theirs, folder = letters
+    monkeypatch.setattr(adopting, "paper", lambda name, size=None: recipe if (name, size) == ("dit", "S/2") else paper(name, size))
+    save_file(theirs, folder / "typed.safetensors")
+    of.save(of.build("kl", None, changes={"codec.width": 8, "codec.depth": 1}), folder / "kl")
+    typed = lambda *words: CliRunner().invoke(PROGRAM, [str(w) for w in words])  # noqa: E731
+    said = ("--as", "dit", "--size", "S/2", "--codec", folder / "kl")
+    done = typed("sample", folder / "typed.safetensors", *said, "--steps", 1, "--label", 3, "-n", 1, "--out", folder / "x.png")
+    assert done.exit_code == 0 and (folder / "x.png").is_file(), done.output
+    done = typed("export", folder / "typed.safetensors", *said, "--to", "torch", "--out", folder / "x")
+    assert done.exit_code == 0 and (folder / "x" / "network.pt2").is_file(), done.output
+    for words, says in (
+        (("sample", folder / "typed.safetensors"), "--as and --size"),
+        (("score", folder / "typed.safetensors", "--data", "glyphs", "--size", "S/2"), "say --as NAME"),
+        (("evaluate", folder / "typed.safetensors", "--data", "glyphs", "--as", "gpt"), "is read as 'gpt'"),
+    ):
+        result = typed(*words)
+        assert result.exit_code == 2 and says in result.stderr and len(result.stderr.strip().splitlines()) <= 3, result.stderr
