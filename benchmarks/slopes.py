@@ -38,6 +38,7 @@ from omniform.backbones.blocks import Chain
 from omniform.backbones.compressed import Compressed
 from omniform.backbones.hierarchy import GlobalLocal, Words
 from omniform.backbones.interleaved import Interleaved
+from omniform.backbones.selective import SelectiveScan
 from omniform.core.net import Context, Env
 from omniform.core.spec import Spec
 from omniform.core.tokens import Axis, Space
@@ -97,6 +98,7 @@ def combined(plan: str) -> Case:
 CASES = {
     "linear (LiT)": Case(lambda space: LinearAttention(WIDTH, HEADS, space)),
     "32 random features, causal (MoLFormer)": Case(lambda space: FeatureAttention(WIDTH, HEADS, 32, redraw=False), line, causal=True),
+    "selective scan, causal (Mamba)": Case(lambda space: SelectiveScan(WIDTH), line, causal=True),
     "compressed keys, stride 2 (PixArt-Sigma)": Case(lambda space: CompressedAttention(WIDTH, HEADS, 2)),
     "compressed keys, stride 4": Case(lambda space: CompressedAttention(WIDTH, HEADS, 4)),
     "a quarter of the places, by 2 x 2 (Meissonic)": Case(lambda space: Compressed(WIDTH, space, FULL)),

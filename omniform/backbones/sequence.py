@@ -42,19 +42,23 @@ class ShortConv(nn.Module):
     """y_t = sum over j < taps of w_j x_(t-j), a weight a channel and tap, along the sequence and never across documents
     (Primer's multi-DConv-head attention, arXiv:2109.08668, section 4; at the start w_0 = 0.5 and the others 0.5 / taps, as in the official code).
 
-    w = (1, 0, 0) changes nothing. x (B, L, C). A session remembers the last taps - 1 rows.
+    w = (1, 0, 0) changes nothing. x (B, L, C). A session remembers the last taps - 1 rows. bias: a number a channel is added, and all start as PyTorch's
+    convolutions do (Mamba).
     """
 
-    def __init__(self, channels: int, taps: int = 3):
+    def __init__(self, channels: int, taps: int = 3, bias: bool = False):
         super().__init__()
         self.taps = taps
         self.weight = nn.Parameter(torch.cat([torch.full((1, channels), 0.5), torch.full((taps - 1, channels), 0.5 / taps)]))
+        self.bias = nn.Parameter(torch.empty(channels)) if bias else None
+        for part in (self.weight, self.bias) if self.bias is not None else ():
+            nn.init.uniform_(part, -(taps**-0.5), taps**-0.5)
         self.name = ""  # set by the network: where this part keeps its memory
         self.plain = False
 
     def filters(self) -> tuple[Tensor, Tensor | None]:
         """(taps, C) the weights, the newest place first, and (C,) what is added."""
-        return self.weight, None
+        return self.weight, self.bias
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         in_order(env, type(self).__name__, packed=True)

@@ -217,6 +217,8 @@ class Block(nn.Module, ABC):
 
     uneven: ClassVar[bool] = False
     """Whether a remembered place costs more or less by where it lies: hierarchies, spans."""
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Names of its own matrices that weight decay leaves alone."""
 
     @abstractmethod
     def forward(self, x: Tensor, env: Env) -> Tensor:

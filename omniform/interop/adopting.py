@@ -29,6 +29,7 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "llama": language.llama,
     "mistral": language.llama,
     "qwen2": language.llama,
+    "mamba": language.mamba,
     "t5": t5.t5,
     "bert": bert.bert,
 }

@@ -1,4 +1,4 @@
-"""Text models of the `transformers` library and of GGUF files: GPT-2, and LLaMA with its relatives (SmolLM2, Mistral, Qwen2), as our recipes."""
+"""Text models of the `transformers` library and of GGUF files: GPT-2, LLaMA with its relatives (SmolLM2, Mistral, Qwen2), and Mamba, as our recipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.errors import CheckpointError, nearest
 from ..core.spec import Spec
 from ..processes.feeds import Shift
 from .gguf import Gguf
-from .ties import Reading, Table, Tie, joined, layers, same, transposed
+from .ties import Reading, Table, Tie, joined, layers, linear, same, shaped, transposed
 
 DEEPEST, LONGEST = 1000, 1 << 21
 """Blocks and places that a configuration is believed to ask for (ours): both are counted one by one before any weight is looked at."""
@@ -251,6 +251,56 @@ def _yarn(frequency: Sequence[float], asked: Asked, factor: float, base: float, 
     asked.only("mscale", (None,))
     amplitude = asked("attention_factor", float, 0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0)
     return {"frequencies": tuple(f * (r / factor + 1 - r) for f, r in zip(frequency, ramp, strict=True)), "amplitude": amplitude}
+
+
+# ---- Mamba -----------------------------------------------------------------------------------------------------------
+
+
+def mamba(config: Mapping[str, Any], text: Mapping[str, Any] | None = None) -> Reading:
+    """MambaForCausalLM. No config says how long its texts are, and none need be: 2048 tokens, as it was trained."""
+    asked = Asked(config, "Mamba")
+    asked.only("hidden_act", ("silu",), "silu")
+    asked.only("use_conv_bias", (True,), True)
+    width, depth = asked("hidden_size", int, 768), asked("num_hidden_layers", int, 32, most=DEEPEST)
+    tied, bias = asked("tie_word_embeddings", bool, True), asked("use_bias", bool, False)
+    expand, taps = asked("expand", int, 2, most=1 << 10), asked("conv_kernel", int, 4, most=1 << 10)
+    asked.only("intermediate_size", (expand * width, None))
+    rank = config.get("time_step_rank", "auto")
+    eps, inner, mixer = asked("layer_norm_epsilon", float, 1e-5), expand * width, "network.backbone.block.mixer."
+    changes = {
+        **_text(asked("vocab_size", int, 50280), 2048, text),
+        "network.width": width,
+        "network.backbone.depth": depth,
+        "network.backbone.eps": eps,
+        "network.backbone.block.eps": eps,
+        mixer + "states": asked("state_size", int, 16, most=1 << 16),
+        mixer + "expand": expand,
+        mixer + "taps": taps,
+        mixer + "rank": math.ceil(width / 16) if rank == "auto" else asked("time_step_rank", int),
+        mixer + "bias": bias,
+        "network.head.tied": tied,
+    }
+
+    def block(i: int) -> list[Tie]:
+        ours, theirs = _BLOCK.format(i) + "mixer.", f"backbone.layers.{i}.mixer."
+        named = (("rate", "dt_proj.weight"), ("rate_bias", "dt_proj.bias"), ("decay", "A_log"), ("skip", "D"), ("conv.bias", "conv1d.bias"))
+        conv = shaped(ours + "conv.weight", theirs + "conv1d.weight", (inner, taps), (inner, 1, taps))  # ours begin with the newest place
+        return [
+            same(f"{_BLOCK.format(i)}norm_mixer.weight", f"backbone.layers.{i}.norm.weight"),
+            *linear(ours + "enter", theirs + "in_proj", bias),
+            *linear(ours + "says", theirs + "x_proj", False),
+            *linear(ours + "out", theirs + "out_proj", bias),
+            *(same(ours + a, theirs + b) for a, b in named),
+            conv.then(lambda x: x.flip(1).T, lambda x: x.T.flip(1)),
+        ]
+
+    ties = (
+        same(_MAIN + "embed.tables.0.weight", "backbone.embeddings.weight"),
+        *layers(depth, block),
+        same(_MAIN + "backbone.final.weight", "backbone.norm_f.weight"),
+        *(() if tied else (same(_MAIN + "head.out.weight", "lm_head.weight"),)),
+    )
+    return Reading("Mamba", "mamba", changes, Table("Mamba", ties, _tied(tied)))
 
 
 # ---- GGUF ------------------------------------------------------------------------------------------------------------

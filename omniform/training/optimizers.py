@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from omniform.core.codec import player_parameters
 from omniform.core.errors import BadArgument, CheckpointError, nearest
+from omniform.core.net import Block
 from omniform.training.plan import Training
 
 
@@ -109,11 +110,13 @@ def players_of(system: nn.Module, training: Training, objective: Any = None) -> 
 
 
 def undecayed(module: nn.Module) -> set[int]:
-    """The ids of the parameters that weight decay leaves alone: biases, gains, single vectors, norms and embeddings."""
+    """The ids of the parameters that weight decay leaves alone: biases, gains, single vectors, norms, embeddings, and what a block says."""
     plain = {id(p) for p in module.parameters() if sum(n > 1 for n in p.shape) < 2}
     for sub in module.modules():
         if isinstance(sub, nn.Embedding) or "Norm" in type(sub).__name__:
             plain.update(id(p) for p in sub.parameters(recurse=False))
+        if isinstance(sub, Block):
+            plain.update(id(sub.get_parameter(name)) for name in sub.undecayed)
     return plain
 
 

@@ -11,6 +11,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Qwen2Config,
@@ -34,6 +36,7 @@ FACTORS = [1.0, 1.5, 3.0, 8.0]
 LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": FACTORS, "long_factor": FACTORS, "original_max_position_embeddings": 64, "factor": 8.0}
 LONG |= {"attention_factor": 1.1}
 GPT = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": None, "eos_token_id": None}
+MAMBA = {"vocab_size": V, "hidden_size": 24, "num_hidden_layers": 2, "state_size": 5, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 ORIGINALS = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT)),
     "gpt2 untied, another inner width": lambda: GPT2LMHeadModel(GPT2Config(**GPT, n_inner=56, tie_word_embeddings=False, layer_norm_epsilon=1e-3)),
@@ -44,6 +47,11 @@ ORIGINALS = {
     "llama stretched by yarn": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=YARN)),
     "llama stretched pair by pair": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LONG)),
     "llama stretched evenly": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 5e3})),
+    "mamba": lambda: MambaForCausalLM(MambaConfig(**MAMBA)),
+    "mamba untied, of other sizes": lambda: MambaForCausalLM(
+        MambaConfig(**{**MAMBA, "state_size": 3}, expand=3, conv_kernel=2, time_step_rank=7, use_bias=True, tie_word_embeddings=False, layer_norm_epsilon=1e-3)
+    ),
+    "mamba of one block": lambda: MambaForCausalLM(MambaConfig(**{**MAMBA, "num_hidden_layers": 1, "hidden_size": 17, "state_size": 1}, conv_kernel=1)),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=40)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
     "qwen2 tied": lambda: Qwen2ForCausalLM(Qwen2Config(**SMALL, num_key_value_heads=1, tie_word_embeddings=True)),
@@ -109,8 +117,50 @@ def test_gradients_are_equal(name):
     near(ours["towers.main.backbone.blocks.1.mlp.feed.each.0.down.weight"], theirs[last].T if name == "gpt2" else theirs[last], 1e-4)
 
 
+@pytest.mark.parametrize(
+    "ours, theirs", [("enter.weight", "in_proj.weight"), ("rate_bias", "dt_proj.bias"), ("decay", "A_log"), ("conv.weight", "conv1d.weight")]
+)
+def test_gradients_of_mamba_are_equal(ours, theirs):
+    from omniform.core.batch import Batch
+    from omniform.core.rng import Rng
+
+    model = stirred(ORIGINALS["mamba"]())
+    system, ids = adopt(model), torch.randint(0, V, (B, L), generator=torch.Generator().manual_seed(2))
+    model(ids, labels=ids).loss.backward()
+    (losses,) = system.loss(Batch(ids, {}), rng=Rng.seeded(0, B))
+    (losses.parts["main"] / losses.count).backward()
+    mine = dict(system.named_parameters())[f"network.towers.main.backbone.blocks.0.mixer.{ours}"].grad
+    its = dict(model.named_parameters())[f"backbone.layers.0.mixer.{theirs}"].grad
+    near(mine, its[:, 0].flip(1).T if theirs.startswith("conv") else its, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"hidden_act": "relu"}, "hidden_act='relu'"),
+        ({"use_conv_bias": False}, "use_conv_bias=False"),
+        ({"state_size": 4}, "do not belong together"),
+        ({"vocab_size": 7}, "embeddings"),
+        ({"state_size": 1 << 50}, "state_size"),
+        ({"time_step_rank": "much"}, "time_step_rank"),
+        ({"time_step_rank": -1}, "time_step_rank"),
+        ({"conv_kernel": 3}, "conv1d"),
+        ({"expand": 0}, "expand"),
+        ({"num_hidden_layers": 3}, "no 'backbone.layers.2"),
+        ({"tie_word_embeddings": False}, "no 'lm_head.weight'"),
+    ],
+)
+def test_a_mamba_that_is_not_built_here(change, says, tmp_path):
+    stirred(ORIGINALS["mamba"]()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(CheckpointError, match=says) as error:
+        of.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("shard", ["5GB", "20KB"])
-@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2 tied"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2 tied", "mamba"])
 def test_a_folder_of_transformers_whole_or_in_pieces(name, shard, tmp_path):
     model = stirred(ORIGINALS[name]())
     model.save_pretrained(tmp_path, max_shard_size=shard)
