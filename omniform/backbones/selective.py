@@ -110,18 +110,17 @@ class SelectiveScan(Block):
         """(B, L, E) -> (B, L, E), and the state remembered if it is to be."""
         rate, enters, leaves = self.says(x).split(self.sizes, -1)
         wide = torch.promote_types(x.dtype, torch.float32)
-        with torch.autocast(x.device.type, enabled=False):
-            step = F.softplus(F.linear(rate.to(wide), self.rate.to(wide), self.rate_bias.to(wide)))
-            state, doc = self._past(x, env, wide)
-            latest = torch.cat([doc, env.doc], 1).cummax(1).values  # the document that was read last, at each place and before it
-            begins = (env.doc != latest[:, :-1]) & (env.doc >= 0)
-            step = torch.where((env.doc >= 0)[..., None], step, 0.0)
-            keep = torch.exp(step[..., None] * -self.decay.to(wide).exp())
-            if bool((begins & (latest[:, :-1] >= 0)).any()):
-                keep = torch.where(begins[..., None, None], 0.0, keep)
-            x = x.to(wide)
-            h = scan(keep, (step * x)[..., None] * enters.to(wide)[:, :, None], state)
-            y = (h * leaves.to(wide)[:, :, None]).sum(-1) + self.skip.to(wide) * x
+        step = F.softplus(F.linear(rate, self.rate).to(wide) + self.rate_bias.to(wide))
+        state, doc = self._past(x, env, wide)
+        latest = torch.cat([doc, env.doc], 1).cummax(1).values  # the document that was read last, at each place and before it
+        begins = (env.doc != latest[:, :-1]) & (env.doc >= 0)
+        step = torch.where((env.doc >= 0)[..., None], step, 0.0)
+        keep = torch.exp(step[..., None] * -self.decay.to(wide).exp())
+        if bool((begins & (latest[:, :-1] >= 0)).any()):
+            keep = torch.where(begins[..., None, None], 0.0, keep)
+        x = x.to(wide)
+        h = scan(keep, (step * x)[..., None] * enters.to(wide)[:, :, None], state)
+        y = (h * leaves.to(wide)[:, :, None]).sum(-1) + self.skip.to(wide) * x
         if env.record is not None and env.remember:
             env.record.blocks[self.name] = Tail(h[:, -1].detach(), latest[:, -1:], env.record.used + x.shape[1])
         return y

@@ -118,6 +118,6 @@ def test_single_precision_under_autocast():
 
 
 def test_how_long_it_remembers_is_not_decayed():
-    part = SelectiveScan(D, states=N)
+    part = SelectiveScan(D, states=N, rank=2)
     left = undecayed(torch.nn.Sequential(part))
     assert {n for n, p in part.named_parameters() if id(p) in left} == {"decay", "skip", "rate_bias", "conv.bias"}
