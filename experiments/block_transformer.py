@@ -14,7 +14,7 @@ from omniform.system.build import assemble
 CLAIM = claims.Claim(
     row="block-transformer",
     says="The block decoder remembers a quarter of the places and the token decoder those of one block: L / 4 and at most 5 keys a layer in place of L",
-    source="arXiv:2406.02657, section 2.4 (key-value cache of both decoders)",
+    source="arXiv:2406.02657, sections 2.3 and 2.4 (key-value cache of either decoder)",
     recipes=("block-transformer", "gpt"),
     budget="a few seconds: a sequence of 64 tokens each",
     seeds=(0,),

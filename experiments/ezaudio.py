@@ -12,7 +12,7 @@ CLAIM = Claim(
     says="AdaLN-SOLA, one map for all blocks and a part of low rank in each, takes fewer parameters than a map in each block (16 percent of the whole, "
         "by arithmetic), and at the "
     "start every block shifts and scales alike: not at all",
-    source="arXiv:2409.10819, section 2.2 and table 3",
+    source="arXiv:2409.10819v2, section 2.1 (AdaLN-SOLA) and figure 2",
     recipes=("ezaudio",),
     budget="counting, and one small network, seconds",
     seeds=(0,),

@@ -22,7 +22,7 @@ CLAIM = claims.Claim(
     row="far",
     says="training that shows some frames clean, at a time of their own, closes the gap to generation: a noisy frame behind clean ones is asked exactly as in "
     "a rollout from memory, and not so where every frame is noisy; one pass of F frames does it, and the four sizes are the published ones",
-    source="arXiv:2503.19325, sections 3.1 and 3.2, table 1",
+    source="arXiv:2503.19325v3, sections 4.1 and 4.2 (stochastic clean context), table 1",
     recipes=("far",),
     budget="a film of 4 frames and one training question; four builds on the meta device: seconds",
     exact=True,

@@ -43,7 +43,7 @@ class Bijective(Process[Inverting]):
     """`maps` autoregressive affine maps, each asked of a tower of its own ("b0"...), the order turned round from map to map (TarFlow, arXiv:2412.06329).
 
     Map b takes x to z = (x - shift) exp(-log_scale), shift and scale being answered from what lies before in its order; the last z is standard normal.
-    noise: standard deviation of Gaussian noise on the data in training (section 3.3); denoise: one step of Tweedie's formula after generation (section 3.4).
+    noise: standard deviation of Gaussian noise on the data in training (section 2.4); denoise: one step of Tweedie's formula after generation (section 2.5).
     temperature scales the base's noise. Guidance acts in every map that is told something. deep: the map next to the noise is asked of the tower "deep", which
     may have more layers than the others (STARFlow, arXiv:2506.06276, section 3.2).
     `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.

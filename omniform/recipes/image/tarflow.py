@@ -1,6 +1,6 @@
 """TarFlow: a normalizing flow whose maps are causal transformers over patches, the order turned round from map to map.
 
-Zhai et al. 2024, arXiv:2412.06329; maps of section 3.1, noise and denoising of sections 3.3 and 3.4, guidance of section 3.6; constants of the official code.
+Zhai et al. 2024, arXiv:2412.06329; maps of section 2.2, noise and denoising of sections 2.4 and 2.5, guidance of section 2.6; constants of the official code.
 """
 
 from ...backbones.attention import Attention
@@ -26,7 +26,7 @@ RECIPE = Recipe(
     title="TarFlow",
     family="normalizing-flow",
     modality="image",
-    source=(Source("2412.06329", "Normalizing Flows are Capable Generative Models", code="apple/ml-tarflow", at="section 3"),),
+    source=(Source("2412.06329", "Normalizing Flows are Capable Generative Models", code="apple/ml-tarflow", at="section 2"),),
     codec=Spec(Patches, {"patch": 2}),
     shape=(3, 64, 64),
     conditions={"label": (Spec(ClassLabel, {"classes": 1000}), "add")},
