@@ -144,6 +144,33 @@ class DeferredMask(Block):
         return torch.zeros_like(x, dtype=y.dtype).scatter(1, keep[..., None].expand(-1, -1, y.shape[-1]), y)
 
 
+class WordsFirst(Block):
+    """The sequence alone through `first`, where it reads what is told word by word, then with its prefix through `then` (MMM, arXiv:2312.03596, section 3.2,
+    and official code: models/t2m_trans.py).
+
+    positions: Spec of places that are added between the two, the prefix at place 0 and the sequence from 1 on. Without them and with a `first` of no blocks it
+    is `then`.
+    """
+
+    def __init__(self, width: int, space: Space, first: Spec, then: Spec, positions: Spec | None = None):
+        super().__init__()
+        self.first, self.then = first.build(width=width, space=space), then.build(width=width, space=space)
+        self.positions = positions.build(width=width, space=space) if positions else None
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        front = env.prefix
+        if env.record is not None:
+            raise BadArgument("WordsFirst remembers nothing; use a process that asks afresh (Masked)")
+        cut = lambda y: y[:, front:] if y is not None and y.shape[1] > 1 else y  # noqa: E731
+        own = {name: cut(getattr(env, name)) for name in ("coord", "kind", "turn", "lane", "doc", "known", "modulation", "time", "ids")}
+        alone = replace(env, **own, mask=None if env.mask is None else env.mask[..., front:, front:], prefix=0)
+        y = self.first(x[:, front:], alone)
+        if self.positions is not None:
+            before = self.positions(torch.zeros_like(env.coord[:, :1]))
+            x, y = x + before, y + self.positions(env.coord[:, front:] + 1)
+        return self.then(torch.cat([x[:, :front], y.to(x.dtype)], 1), env)
+
+
 class EncodeKnown(Block):
     """An encoder that reads only what is known and a decoder that reads everything (MAE, arXiv:2111.06377; MAR, arXiv:2406.11838, section 3.3).
 

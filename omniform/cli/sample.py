@@ -14,7 +14,7 @@ from omniform.cli.words import bare_options, json_option, pairs, say_json, seed_
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
-UNWRITTEN = {"any": "texts and pictures in one sequence", "three_d": "clouds of points or atoms"}
+UNWRITTEN = {"any": "texts and pictures in one sequence", "three_d": "clouds of points or atoms", "motion": "channels of motion"}
 """What has no file format here yet."""
 ANSWER = 256
 """Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""

@@ -164,6 +164,10 @@ class VQ(Bottleneck):
         """(B, L, 1) -> (B, L, channels)."""
         return self.book.lookup(ids.squeeze(-1))
 
+    def alone(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): the code of each token."""
+        return self.lookup(ids_of(Content(tokens.ids), self.size, 1, self.book.num_codes))
+
     def forward(self, z: Tensor, count: int, rng: Rng) -> tuple[Tensor, Mapping[str, Tensor]]:
         rows = self.book.posed(rows_of(z))
         latent, cost = _looked_up(self.book, rows, self.commitment, rng, self.training)

@@ -22,7 +22,7 @@ class Distortion(nn.Module, ABC):
 
     @abstractmethod
     def picture(self, said: Tensor) -> Tensor:
-        """Pixels in [-1, 1]."""
+        """Pixels in [-1, 1], where the data are pixels."""
 
 
 @final
@@ -45,6 +45,31 @@ class Squared(Distortion):
 
     def picture(self, said: Tensor) -> Tensor:
         return said.clamp(-1, 1)
+
+
+@final
+class Smooth(Distortion):
+    """Half the square below 1 and the absolute difference less a half above it (Huber's loss), of what has no bounds: channels of motion (B, C, H, T).
+
+    stress: (first, last, weight): channels of C H that are counted so much more, as the mean over themselves (MMM's official code: 0.5 of the joints' places).
+    """
+
+    def __init__(self, stress: tuple[int, int, float] | None = None):
+        super().__init__()
+        if stress is not None and not (0 <= stress[0] < stress[1] and stress[2] >= 0):
+            raise BadArgument(f"stress is (first, last, weight) with first below last and a weight of 0 or more, not {stress}")
+        self.stress = stress
+
+    def forward(self, said: Tensor, data: Tensor) -> Mapping[str, Tensor]:
+        main = F.smooth_l1_loss(said, data, reduction="sum")
+        if self.stress is None:
+            return {"main": main}
+        first, last, weight = self.stress
+        mine, its = (x.flatten(1, -2)[:, first:last] for x in (said, data))
+        return {"main": main, "stress": weight * F.smooth_l1_loss(mine, its) * data.numel()}
+
+    def picture(self, said: Tensor) -> Tensor:
+        return said
 
 
 @final

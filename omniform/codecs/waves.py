@@ -64,7 +64,8 @@ class Waves(LearnedCodec):
 
     shape: (T,) of one channel, or (C, H, T) of C H channels. factors: how much shorter each level of the encoder makes it. width: at the first level; it
     doubles at each where `doubled` (EnCodec, arXiv:2210.13438, section 3.1; without its LSTM). depth: residual blocks a level, their reach growing by three
-    (Jukebox, arXiv:2005.00341, appendix B). distortion: |difference| if not said.
+    (Jukebox, arXiv:2005.00341, appendix B). distortion: |difference| if not said. network: Spec of along_time.AlongTime in place of encoder and decoder of
+    this file, and of factors, width and depth.
     """
 
     def __init__(
@@ -76,16 +77,23 @@ class Waves(LearnedCodec):
         depth: int = 1,
         doubled: bool = True,
         distortion: Spec | None = None,
+        network: Spec | None = None,
     ):
         super().__init__()
         if len(shape) not in (1, 3):
             raise BadArgument(f"Waves expects a shape (T,) or (C, H, T) and found {tuple(shape)}")
         self.shape, self.inner, time = tuple(shape), math.prod(shape[:-1]), shape[-1]
+        both = None if network is None else network.build()
+        factors = factors if both is None else (both.stride,)
         if not factors or min(factors) < 1 or time % math.prod(factors):
             raise BadArgument(f"{time} places do not divide by {' x '.join(map(str, factors))}; choose other factors or another length")
         length = time // math.prod(factors)
         self.bottleneck = bottleneck.build(size=(1, length))
         self.space = self.bottleneck.space((Axis("time", length, "frame"),))
+        self.distortion = (distortion or Spec(Absolute)).build()
+        if both is not None:
+            self.encoder, self.decoder = both.encoder(self.inner, self.bottleneck.inputs), both.decoder(self.bottleneck.channels, self.inner)
+            return
         widths = [width << i if doubled else width for i in range(len(factors) + 1)]
         blocks = lambda n, turned: [_Dilated(n, 3**i) for i in (reversed(range(depth)) if turned else range(depth))]  # noqa: E731
         down: list[nn.Module] = [nn.Conv1d(self.inner, width, 7, padding=3)]
@@ -96,7 +104,15 @@ class Waves(LearnedCodec):
             up += [_Longer(a, b, factor), *blocks(b, True)]
         self.encoder = nn.Sequential(*down, nn.ELU(), nn.Conv1d(widths[-1], self.bottleneck.inputs, 7, padding=3))
         self.decoder = nn.Sequential(*up, nn.ELU(), nn.Conv1d(width, self.inner, 7, padding=3))
-        self.distortion = (distortion or Spec(Absolute)).build()
+
+    @property
+    def channels(self) -> int:
+        """How wide what `alone` says is."""
+        return self.bottleneck.channels
+
+    def alone(self, tokens: Tokens) -> Tensor:
+        """(B, L, channels): what each token says by itself (a VQ's code, a Pyramid's scale)."""
+        return self.bottleneck.alone(tokens)
 
     def latents(self, data: Tensor) -> Tensor:
         """(B, inputs, 1, L)."""

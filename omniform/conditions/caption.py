@@ -25,8 +25,9 @@ class Caption(Conditioner):
     read by; it is no part of the system, which keeps its name and the digest of its weights, and is handed over (`read_by`). Without one a string is spelled:
     a fixed random vector for each byte and each place (ours). Shorter ones are padded with zeros, which nobody sees where `mask`. into: tokens go through
     Linear, tanh-GELU, Linear (PixArt-alpha, arXiv:2310.00426), through one Linear (SD3, arXiv:2403.03206, section 4), or stay as they are. pool: the vector is
-    nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3); or the tokens' mean through LayerNorm and a Linear that starts at zero
-    ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, or fixed random ones of variance 1 / features (PixArt-alpha's code).
+    nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3) or through one Linear ("linear": MMM's code); or the tokens' mean through
+    LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, or fixed random ones of variance
+    1 / features (PixArt-alpha's code).
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Caption(Conditioner):
         length: int,
         into: Literal["mlp", "linear", "same"] = "mlp",
         mask: bool = True,
-        pool: Literal["none", "given", "mean"] = "none",
+        pool: Literal["none", "given", "linear", "mean"] = "none",
         pooled: int = 0,
         told: int | None = None,
         unsaid: Literal["zeros", "random"] = "zeros",
@@ -44,7 +45,7 @@ class Caption(Conditioner):
         digest: str = "",
     ):
         super().__init__()
-        if (pool == "given") != (pooled > 0):
+        if (pool in ("given", "linear")) != (pooled > 0):
             raise BadArgument(f"a pooled vector that is given has a size and another has none; found pool={pool!r} and pooled={pooled}")
         self.features, self.length, self.mask, self.pool, self.pooled, self.told = features, length, mask, pool, pooled, told or width
         if into == "mlp":
@@ -53,6 +54,8 @@ class Caption(Conditioner):
             self.into = nn.Linear(features, width) if into == "linear" else nn.Identity()
         if pool == "given":
             self.vector: nn.Module | None = nn.Sequential(nn.Linear(pooled, self.told), nn.SiLU(), nn.Linear(self.told, self.told))
+        elif pool == "linear":
+            self.vector = nn.Linear(pooled, self.told)
         elif pool == "mean":
             self.vector = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, self.told))
             nn.init.zeros_(self.vector[1].weight)

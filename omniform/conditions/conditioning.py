@@ -79,7 +79,10 @@ class Conditioning(nn.Module):
                 if row_kept is not None:
                     said = _chosen(said, part.null(batch), row_kept.to(said.pooled.device))
             for place in self.places[name]:
-                gathered.setdefault(place, []).append(said)
+                if place == "lead":  # its vector stands before the sequence as one token
+                    gathered.setdefault("prefix", []).append(Encoded.one(said.pooled))
+                else:
+                    gathered.setdefault(place, []).append(said)
         pooled = {p: sum((e.pooled for e in es[1:]), es[0].pooled) for p, es in gathered.items() if p in ("modulate", "add", "start")}
         tokens = {p: _joined(es) for p, es in gathered.items() if p in ("prefix", "cross", "joint")}
         return Context(batch=batch, **pooled, **tokens)

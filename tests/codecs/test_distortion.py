@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
-from omniform.codecs.distortion import Absolute, Logistic, Perceptual, Squared
+from omniform.codecs.distortion import Absolute, Logistic, Perceptual, Smooth, Squared
 from omniform.core.errors import BadArgument
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
@@ -57,3 +57,15 @@ def test_perception_is_added_and_its_network_stays():
 def test_a_negative_weight_is_refused():
     with pytest.raises(BadArgument):
         Perceptual(Spec(Squared), Spec(Maps), weight=-1.0)
+
+
+def test_smooth_is_hubers_and_stresses_some_channels():
+    said, data = 2 * SAID, DATA
+    off = (said - data).abs()
+    want = torch.where(off < 1, off**2 / 2, off - 0.5)
+    assert bool((off > 1).any()) and torch.allclose(Smooth()(said, data)["main"], want.sum())
+    motion = Smooth(stress=(1, 3, 0.5))(said, data)  # 1 x 4 channels of 4 places
+    assert torch.allclose(motion["main"], want.sum()) and torch.allclose(motion["stress"] / data.numel(), 0.5 * want[:, :, 1:3].mean())
+    assert torch.equal(Smooth().picture(said), said), "channels of motion have no bounds"
+    with pytest.raises(BadArgument, match="first below last"):
+        Smooth(stress=(3, 3, 1.0))

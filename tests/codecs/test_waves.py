@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omniform.codecs.bottleneck import KL, RVQ
+from omniform.codecs.along_time import AlongTime
+from omniform.codecs.bottleneck import KL, RVQ, VQ
 from omniform.codecs.waves import Waves
 from omniform.core.errors import BadArgument
 from omniform.core.rng import Rng
@@ -53,3 +54,41 @@ def test_it_learns():
 def test_what_does_not_divide_is_refused():
     with pytest.raises(BadArgument, match="do not divide"):
         Waves((30,), BOOKS, factors=(4,))
+
+
+@torch.no_grad()
+def test_the_published_network_along_time_by_hand():
+    torch.manual_seed(0)
+    codec = Waves((1, 3, 16), Spec(VQ, {"codes": 7, "channels": 5}), network=Spec(AlongTime, {"width": 4, "depth": 2})).double()
+    x, state = torch.randn(2, 1, 3, 16, dtype=torch.float64), codec.state_dict()
+
+    def conv(name, y, *, stride=1, reach=1):
+        """A place at a time."""
+        w, b = state[name + ".weight"], state[name + ".bias"]
+        pad = {1: 0, 3: reach, 4: 1}[w.shape[2]]
+        y = torch.nn.functional.pad(y, (pad, pad))
+        ends = range(0, y.shape[-1] - reach * (w.shape[2] - 1), stride)
+        return torch.stack([sum(y[:, :, t + reach * j] @ w[:, :, j].T for j in range(w.shape[2])) + b for t in ends], -1)
+
+    wider = lambda name, y, reach: y + conv(name + ".back", conv(name + ".wide", y.relu(), reach=reach).relu())  # noqa: E731
+    y = conv("encoder.0", x[:, 0]).relu()
+    for at in (2, 5):
+        y = wider(f"encoder.{at + 2}", wider(f"encoder.{at + 1}", conv(f"encoder.{at}", y, stride=2), 3), 1)
+    y = conv("encoder.8", y)
+    assert torch.allclose(codec.latents(x)[:, :, 0], y) and y.shape == (2, 5, 4)
+    z = conv("decoder.0", y).relu()
+    for at in (2, 6):
+        z = conv(f"decoder.{at + 3}", wider(f"decoder.{at + 1}", wider(f"decoder.{at}", z, 3), 1).repeat_interleave(2, -1))
+    z = conv("decoder.12", conv("decoder.10", z).relu())
+    assert torch.allclose(codec.said(y[:, :, None]), z[:, None])
+    tokens = codec.encode(x)
+    assert torch.equal(codec.alone(tokens), codec.bottleneck.book.vectors[tokens.ids[..., 0]]) and codec.channels == 5
+
+
+def test_without_halvings_a_place_is_a_token():
+    codec = Waves((1, 3, 10), Spec(VQ, {"codes": 7, "channels": 5}), network=Spec(AlongTime, {"width": 4, "halvings": 0}))
+    assert codec.space.length == 10 and codec.decode(codec.encode(torch.randn(2, 1, 3, 10))).shape == (2, 1, 3, 10)
+    with pytest.raises(BadArgument, match="halvings"):
+        AlongTime(halvings=-1)
+    with pytest.raises(BadArgument, match="do not divide"):
+        Waves((1, 3, 10), Spec(VQ, {"codes": 7, "channels": 5}), network=Spec(AlongTime))

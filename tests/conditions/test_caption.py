@@ -161,3 +161,17 @@ def test_what_was_read_while_sampling_can_be_learnt_from():
         part.encode(["a bb"])
     part.encode(["a bb"]).tokens.sum().backward()
     assert part.into[0].weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_a_pooled_vector_leads_the_sequence():
+    """Placed "lead", a condition stands before the sequence as its one vector; here beside its words placed "cross"."""
+    part = Spec(Caption, {"features": F, "length": N, "into": "linear", "pool": "linear", "pooled": 4})
+    both = Conditioning(W, {"text": (part, ("cross", "lead"))}, drop=0.0)
+    rows = [(torch.randn(3, F), torch.randn(4)) for _ in range(2)]
+    context, made = both.context({"text": rows}, 2), both.parts["text"]
+    want = torch.stack([made.vector.weight @ pooled + made.vector.bias for _, pooled in rows])
+    assert torch.allclose(context.prefix.tokens, want[:, None], atol=1e-6) and context.prefix.doc.tolist() == [[0], [0]]
+    assert context.cross.tokens.shape == (2, N, W) and context.modulate is None
+    with pytest.raises(BadArgument, match="pooled"):
+        caption(pool="linear")

@@ -29,7 +29,7 @@ def test_the_catalog_tells_the_truth(name: str) -> None:
             assert [batch.data[i] for i in (2, 0, 1)] == again.data
         else:
             assert batch.data.shape == (3, *dataset.shape) and batch.data.dtype == torch.float32
-            assert batch.data.std() > 0.1 and batch.data.abs().max() <= (1 if dataset.name not in ("traffic", "atoms") else 10)
+            assert batch.data.std() > 0.1 and batch.data.abs().max() <= (1 if dataset.name not in ("traffic", "atoms", "hands") else 10)
             assert batch.data[[2, 0, 1]].equal(again.data)
         for key, value in batch.condition.items():
             assert len(value) == 3 and (key != "label" or 0 <= value.min() <= value.max() < len(dataset.classes))
