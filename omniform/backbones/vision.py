@@ -1,4 +1,4 @@
-"""Pictures read by a transformer that only encodes: ViT and its descendants."""
+"""Pictures read by a transformer that only encodes, ViT and its descendants, and the texts that CLIP reads beside them."""
 
 from __future__ import annotations
 
@@ -79,3 +79,30 @@ class VisionTransformer(nn.Module):
         table = self.places[1:].T.unflatten(1, (self.grid, self.grid))[None].float()
         table = F.interpolate(table, (rows, columns), mode="bicubic", align_corners=False, antialias=self.registers is not None)[0].flatten(1).T
         return torch.cat([self.places[:1], table.to(self.places)])
+
+
+class TextTransformer(nn.Module):
+    """Codes (B, M) -> the stream (B, M, D), each place seeing those before it: a table, a learned vector a place, then the body (the text half of CLIP,
+    arXiv:2103.00020, section 2.4). `whole` is the stream at one place of each row, through a linear map without bias to `out` where there is one.
+
+    length: how many places there are. body: Spec of a Stack.
+    """
+
+    def __init__(self, width: int, vocab: int, length: int, body: Spec, out: int | None = None):
+        super().__init__()
+        self.table, self.places = nn.Embedding(vocab, width), nn.Parameter(torch.randn(length, width) * 0.01)
+        nn.init.normal_(self.table.weight, std=0.02)
+        self.body = body.build(width=width)
+        self.width, self.pooled = width, out or width
+        self.out = None if out is None else nn.Linear(width, out, bias=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if ids.dim() != 2 or ids.shape[1] > len(self.places):
+            raise ShapeError(f"expected (B, up to {len(self.places)}) codes, found {tuple(ids.shape)}")
+        x = self.table(ids) + self.places[: ids.shape[1]]
+        return self.body(x, alone(*ids.shape, ids.device, causal=True))
+
+    def whole(self, stream: Tensor, place: Tensor) -> Tensor:
+        """(B, M, D) and (B,) -> (B, P)."""
+        h = stream[torch.arange(len(stream), device=stream.device), place]
+        return h if self.out is None else self.out(h)

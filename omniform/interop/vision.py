@@ -50,26 +50,30 @@ def _square(asked: Asked, name: str, usual: int) -> int:
     return Asked({name: value}, asked.of)(name, int, most=LARGEST)
 
 
-def _net(
-    asked: Asked, hidden: int, qkv: bool, eps: float, *, side: int, patch: int, final: bool, scale: bool = False, gated: bool = False, **more: Any
-) -> Spec:
-    """The encoder that all of them are."""
+def body(asked: Asked, hidden: int, qkv: bool, eps: float, *, final: bool, scale: bool = False, gated: bool = False, activation: str = "gelu") -> Spec:
+    """The stack that all of them are."""
     width, heads = asked("hidden_size", int, 768), asked("num_attention_heads", int, 12)
     for name in ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout", "drop_path_rate"):
         asked(name, float, 0.0)  # of training only
-    activation = ACTIVATIONS[asked.only("hidden_act", tuple(ACTIVATIONS), more.pop("activation", "gelu"))]
-    side, patch = _square(asked, "image_size", side), _square(asked, "patch_size", patch)
-    if side % patch or width % heads:
-        raise CheckpointError(f"{asked.of} has pictures of {side} in patches of {patch} and {heads} heads of {width} numbers, which do not come out even")
+    act = ACTIVATIONS[asked.only("hidden_act", tuple(ACTIVATIONS), activation)]
+    if width % heads:
+        raise CheckpointError(f"{asked.of} has {heads} heads of {width} numbers, which do not come out even; fetch its config again")
     mixer = Spec(Attention, {"heads": heads, "biases": "qkvo" if qkv else "o"})
-    mlp = Spec(Mlp, {"hidden": hidden, "activation": "swiglu" if gated else activation})
+    mlp = Spec(Mlp, {"hidden": hidden, "activation": "swiglu" if gated else act})
     mixer, mlp = (Spec(LayerScale, {"inner": part}) if scale else part for part in (mixer, mlp))
     depth = asked("num_hidden_layers", int, 12, most=DEEPEST)
-    body = Spec(Stack, {"depth": depth, "eps": eps, "final": "layer" if final else None, "block": Spec(PreNorm, {"mixer": mixer, "mlp": mlp, "eps": eps})})
-    return Spec(VisionTransformer, {"width": width, "patch": patch, "side": side, "body": body, "channels": asked("num_channels", int, 3), **more})
+    return Spec(Stack, {"depth": depth, "eps": eps, "final": "layer" if final else None, "block": Spec(PreNorm, {"mixer": mixer, "mlp": mlp, "eps": eps})})
 
 
-def _blocks(net: Spec, names: Mapping[str, str], qkv: bool, scale: bool = False) -> list[Tie]:
+def _net(asked: Asked, stack: Spec, *, side: int, patch: int, **more: Any) -> Spec:
+    side, patch = _square(asked, "image_size", side), _square(asked, "patch_size", patch)
+    if side % patch:
+        raise CheckpointError(f"{asked.of} has pictures of {side} in patches of {patch}, which do not come out even; fetch its config again")
+    width = asked("hidden_size", int, 768)
+    return Spec(VisionTransformer, {"width": width, "patch": patch, "side": side, "body": stack, "channels": asked("num_channels", int, 3), **more})
+
+
+def blocks(net: Spec, names: Mapping[str, str], qkv: bool, scale: bool = False) -> list[Tie]:
     """names: of theirs by part; "block" holds {}."""
 
     def block(i: int) -> list[Tie]:
@@ -101,6 +105,8 @@ def _front(net: Spec) -> list[Tie]:
     ]
 
 
+CLIP_BLOCK = {"block": "encoder.layers.{}.", "norm1": "layer_norm1", "norm2": "layer_norm2", "attention": "self_attn.", "out": "out_proj"}
+CLIP_BLOCK |= {"up": "mlp.fc1", "down": "mlp.fc2"}
 _MASK = (r"embeddings\.mask_token", "a mask, of pretraining only")
 
 
@@ -112,10 +118,10 @@ def vit(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> Seeing:
     if "pooler.dense.weight" in shapes:
         asked.only("pooler_act", ("tanh",), "tanh")
         pool = {"out": asked("pooler_output_size", int, asked("hidden_size", int, 768)), "tanh": True}
-    net = _net(asked, asked("intermediate_size", int, 3072), qkv, eps, side=224, patch=16, final=True, pool=Spec(Pool, pool))
+    net = _net(asked, body(asked, asked("intermediate_size", int, 3072), qkv, eps, final=True), side=224, patch=16, pool=Spec(Pool, pool))
     names = {"block": "layers.{}.", "norm1": "layernorm_before", "norm2": "layernorm_after", "attention": "attention.", "out": "o_proj"}
     names |= {"up": "mlp.fc1", "down": "mlp.fc2"}
-    ties = (*_front(net), *_blocks(net, names, qkv), *(linear("pool.out", "pooler.dense") if pool else ()))
+    ties = (*_front(net), *blocks(net, names, qkv), *(linear("pool.out", "pooler.dense") if pool else ()))
     side = net.args["side"]
     table = Table("ViT", ties, (_MASK, (r"classifier\..*", "of classes")))
     return Seeing(net, table, Preparation((side, side), None, *HALF, "bilinear"))
@@ -132,10 +138,10 @@ def dinov2(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> Seeing:
     hidden = int(asked("hidden_size", int, 768) * ratio)
     hidden = (int(hidden * 2 / 3) + 7) // 8 * 8 if gated else hidden
     registers = asked("num_register_tokens", int, 4) if config.get("model_type") == "dinov2_with_registers" else 0
-    net = _net(asked, hidden, qkv, eps, side=224, patch=14, final=True, scale=True, gated=gated, pool=Spec(Pool), registers=registers)
+    net = _net(asked, body(asked, hidden, qkv, eps, final=True, scale=True, gated=gated), side=224, patch=14, pool=Spec(Pool), registers=registers)
     names = {"block": "encoder.layer.{}.", "norm1": "norm1", "norm2": "norm2", "attention": "attention.", "out": "o_proj"}
     names |= {"up": "mlp.weights_in", "down": "mlp.weights_out"} if gated else {"up": "mlp.fc1", "down": "mlp.fc2"}
-    table = Table("DINOv2", (*_front(net), *_blocks(net, names, qkv, True)), (_MASK, (r"classifier\..*", "of classes")))
+    table = Table("DINOv2", (*_front(net), *blocks(net, names, qkv, True)), (_MASK, (r"classifier\..*", "of classes")))
     return Seeing(net, table, Preparation(256, (224, 224), *IMAGENET))
 
 
@@ -148,10 +154,8 @@ def clip(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> Seeing:
     eps = asked("layer_norm_eps", float, 1e-5)
     out = asked("projection_dim", int, 512) if "visual_projection.weight" in shapes else None
     pool = Spec(Pool, {"norm": eps, "out": out})
-    hidden = asked("intermediate_size", int, 3072)
-    net = _net(asked, hidden, True, eps, side=224, patch=32, final=False, pool=pool, before=eps, activation="quick_gelu")
-    names = {"block": "encoder.layers.{}.", "norm1": "layer_norm1", "norm2": "layer_norm2", "attention": "self_attn.", "out": "out_proj"}
-    names |= {"up": "mlp.fc1", "down": "mlp.fc2"}
+    stack = body(asked, asked("intermediate_size", int, 3072), True, eps, final=False, activation="quick_gelu")
+    net = _net(asked, stack, side=224, patch=32, pool=pool, before=eps)
     ties = (
         same("enter.weight", "embeddings.patch_embedding.weight"),
         same("first", "embeddings.class_embedding"),
@@ -159,7 +163,7 @@ def clip(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> Seeing:
         *linear("before", "pre_layrnorm"),
         *linear("pool.norm", "post_layernorm"),
         *([same("pool.out.weight", "visual_projection.weight")] if out else []),
-        *_blocks(net, names, True),
+        *blocks(net, CLIP_BLOCK, True),
     )
     computed = (r".*position_ids", "numbers of places, which are computed")
     other = (r"text_model\..*|text_projection\.weight|logit_scale", "the other half")

@@ -111,11 +111,11 @@ def load(
     recipe: str | None = None,
     size: str | None = None,
     codec: str | Path | CodecSystem | System | None = None,
-) -> System | CodecSystem | PictureEncoder:
+) -> adopting.Loaded:
     """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
     Theirs: a folder of transformers (config.json and safetensors), a .gguf file, "package:NAME" for a package that carries a model, "hf:OWNER/NAME" for a
-    repository of the hub; a model that only reads pictures comes as the frozen encoder it is.
+    repository of the hub; a model that only reads pictures or texts comes as the frozen encoder it is.
     pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
 
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
@@ -141,8 +141,9 @@ def load(
 def system_at(where: str | Path, **how: Any) -> System | CodecSystem:
     """What `load` finds, if it is a system. how: as there."""
     found = load(where, **how)
-    if isinstance(found, PictureEncoder):
-        raise BadArgument(f"{where} holds an encoder of pictures, which generates nothing; --features takes it, and the objective align as its encoder")
+    if not isinstance(found, System | CodecSystem):
+        kind, use = ("pictures", "--features takes it, and the objective align") if isinstance(found, PictureEncoder) else ("texts", "--encoder takes it")
+        raise BadArgument(f"{where} holds an encoder of {kind}, which generates nothing; {use}")
     return found
 
 
@@ -150,7 +151,7 @@ def picture_encoder(where: str | Path | PictureEncoder) -> PictureEncoder:
     """What `load` finds, if it is a frozen encoder of pictures."""
     found = where if isinstance(where, PictureEncoder) else load(where)
     if not isinstance(found, PictureEncoder):
-        raise BadArgument(f"{where} holds a system, and an encoder of pictures is expected: a folder of ViT, DINOv2 or CLIP of transformers")
+        raise BadArgument(f"{where} holds {type(found).__name__}, and an encoder of pictures is expected: a folder of ViT, DINOv2 or CLIP of transformers")
     return found
 
 

@@ -159,7 +159,7 @@ def test_an_encoder_is_called_with_pictures_and_does_not_learn(tmp_path):
         ("vit", {"image_size": 10}, "pictures of 10 in patches of 4"),
         ("vit", {"image_size": 1 << 40}, "image_size is"),
         ("vit", {"image_size": [12, 8]}, r"image_size is \[12, 8\]"),
-        ("vit", {"num_attention_heads": 3}, "3 heads of 16"),
+        ("vit", {"num_attention_heads": 3}, "3 heads of 16 numbers"),
         ("vit", {"intermediate_size": 25}, r"config asks for \(25, 16\)"),
         ("vit", {"model_type": "vitdet"}, "kind 'vitdet'"),
         ("dinov2", {"use_swiglu_ffn": True}, "has no 'encoder.layer.0.mlp.weights_in"),

@@ -1,0 +1,132 @@
+"""The text half of CLIP out of the `transformers` library, as a frozen reader of captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ..backbones.vision import TextTransformer
+from ..core.encoder import FrozenEncoder
+from ..core.errors import CheckpointError, ConditionError
+from ..core.spec import Spec
+from ..system.counting import Unstarted
+from .files import Weights, digest_of, json_of, weights_of
+from .language import Asked
+from .ties import Table, linear, same
+from .vision import CLIP_BLOCK, blocks, body
+
+_LONGEST = 1 << 16
+"""Places that a configuration is believed to ask for (ours)."""
+_OLD_END = 2
+"""What configurations from before 2023 call the end of a text; it is the highest code of a row then (transformers pull request 24773)."""
+
+
+@final
+class ClipReader(FrozenEncoder):
+    """CLIP's text half: always as many tokens as are asked for, a text's and then padding, which those before it do not see (so it was trained, and so SD3 is
+    told). The vector is the last norm at the text's end, projected where the checkpoint has a projection.
+
+    ends: the code that ends a text. highest: the end is where the highest code of a row is instead, for configurations that name it wrongly.
+    """
+
+    def __init__(self, name: str, net: TextTransformer, tokenizer: str, ends: int, pad: int, digest: str, highest: bool = False):
+        super().__init__(name, net.width, net.pooled, len(net.places), digest)
+        self.net, self.tokenizer = net.eval().requires_grad_(False), Tokenizer.from_str(tokenizer)
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.ends, self.pad, self.highest = ends, pad, highest
+
+    def read(self, text: str, length: int) -> tuple[Tensor, Tensor]:
+        ids = torch.tensor([self.ids(text, length)])
+        stream = self.net(ids)
+        return stream[0], self.net.whole(stream, self.end(ids))[0]
+
+    def ids(self, text: str, length: int) -> list[int]:
+        """A text as it is read: cut where it is longer, but for its end."""
+        if length < 3:
+            raise ConditionError(f"{self.name} reads 3 tokens at the least (a text has a mark at both ends), and {length} are asked for")
+        try:
+            ids = self.tokenizer.encode(text).ids
+        except TypeError as error:
+            raise ConditionError(f"a caption is text that utf-8 can write, and {text[:40]!a} is not; take out what is half a character") from error
+        ids = ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
+        return ids + [self.pad] * (length - len(ids))
+
+    def end(self, ids: Tensor) -> Tensor:
+        """(B, M) -> (B,) where each text ends: the first such place."""
+        return (ids if self.highest else (ids == self.ends).int()).argmax(-1)
+
+
+def text_half(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> tuple[Spec, Table]:
+    """CLIPTextModel, with a projection where the file has one; of a whole CLIPModel its text half."""
+    inner = config.get("text_config")
+    config = {**inner, "projection_dim": config.get("projection_dim")} if isinstance(inner, Mapping) else config
+    asked = Asked(config, "CLIP (texts)")
+    stack = body(asked, asked("intermediate_size", int, 2048), True, asked("layer_norm_eps", float, 1e-5), final=True, activation="quick_gelu")
+    out = asked("projection_dim", int, 512) if "text_projection.weight" in shapes else None
+    arguments = {"width": asked("hidden_size", int, 512), "vocab": asked("vocab_size", int, 49408), "body": stack, "out": out}
+    net = Spec(TextTransformer, {**arguments, "length": asked("max_position_embeddings", int, 77, most=_LONGEST)})
+    ties = (
+        same("table.weight", "embeddings.token_embedding.weight"),
+        same("places", "embeddings.position_embedding.weight"),
+        *linear("body.final", "final_layer_norm"),
+        *blocks(net, CLIP_BLOCK, True),
+        *([same("out.weight", "text_projection.weight")] if out else []),
+    )
+    computed = (r".*position_ids", "numbers of places, which are computed")
+    other = (r"vision_model\..*|visual_projection\.weight|logit_scale", "the other half")
+    return net, Table("CLIP (texts)", ties, (computed, other))
+
+
+def reader(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: str, pad: int) -> ClipReader:
+    """The reader of a configuration: compared with the file by names and shapes before anything is allocated."""
+    names = {n.removeprefix("text_model."): n for n in weights.shapes}
+    if len(names) < len(weights.shapes):
+        raise CheckpointError(f"{weights.where} holds the same tensor with 'text_model.' before its name and without; fetch it again")
+    spec, table = text_half(config, names)
+    said = config.get("text_config") if isinstance(config.get("text_config"), Mapping) else config
+    vocab, ends = spec.args["vocab"], said.get("eos_token_id", 49407)
+    for what, number in (("eos_token_id", ends), ("the padding of its tokenizer", pad)):
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < vocab:
+            raise CheckpointError(f"{weights.where}: {what} is {number!r}, which is not one of {vocab:,} codes; fetch its config again")
+    try:
+        with torch.device("meta"), Unstarted():
+            own = {n: tuple(x.shape) for n, x in spec.build().state_dict().items()}
+        table.check(own, {n: weights.shapes[full] for n, full in names.items()})
+        net = spec.build()
+        made = {n: x.to(torch.float32) for n, x in table.ours(own, lambda n: weights.read(names[n])).items()}
+        net.load_state_dict(made)
+        return ClipReader(name, net, tokenizer, ends, pad, digest_of(made, tokenizer), ends == _OLD_END)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise CheckpointError(f"{weights.where} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+
+
+def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
+    """The text half in a folder."""
+    file = place / "tokenizer.json"
+    if not file.is_file():
+        raise CheckpointError(f"{place} has no tokenizer.json, and a text encoder reads by its own tokenizer; copy the whole folder")
+    json_of(file)
+    tokenizer = file.read_text(encoding="utf-8")
+    return reader(name, config, weights_of(place), tokenizer, padding(place, tokenizer))
+
+
+def padding(place: Path, tokenizer: str) -> int:
+    """What its tokenizer pads with: "<|endoftext|>" where nothing else is said."""
+    said = json_of(place / "tokenizer_config.json").get("pad_token") if (place / "tokenizer_config.json").is_file() else None
+    said = said.get("content") if isinstance(said, dict) else said
+    mark = said if isinstance(said, str) else "<|endoftext|>"
+    try:
+        number = Tokenizer.from_str(tokenizer).token_to_id(mark)
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(f"{place / 'tokenizer.json'} is not a tokenizer that the tokenizers library reads ({error}); fetch it again") from error
+    if number is None:
+        raise CheckpointError(f"{place} pads with {mark!r}, which its tokenizer does not know; fetch both again")
+    return number
