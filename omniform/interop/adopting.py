@@ -37,6 +37,8 @@ TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "bert": bert.bert,
 }
 """By the model_type of a configuration."""
+TODAY: dict[str, Callable[[Weights], Weights]] = {"t5": t5.today, "bert": bert.today}
+"""By recipe: a checkpoint under the names of its table."""
 DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
     "PixArtTransformer2DModel": pictures.pixart,
@@ -100,17 +102,18 @@ def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
     if config.get("model_type") == "clip_text_model":
         return clip.encoder(str(place), place, config)
     reading, weights = _reading(config, text.of_folder(place), str(place)), weights_of(place, pickled=pickled)
-    if reading.recipe == "t5" and not any(name.startswith("decoder.") for name in weights.shapes):
+    if reading.recipe == "t5" and t5.alone(weights):
         return t5.encoder(str(place), place, config)
-    today = {"t5": t5.today, "bert": bert.today}.get(reading.recipe)
+    today = TODAY.get(reading.recipe)
     return adopted(reading, weights if today is None else today(weights))
 
 
 def adopt(
     module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None
-) -> System | CodecSystem | PictureEncoder:
+) -> Loaded:
     """A live module of `transformers` or `diffusers` as a system of ours, or as a frozen encoder: weights are copied. shape: of latents, for
-    FLUX and clips (else as published). Pictures go through what the processor of such a model does by default."""
+    FLUX and clips (else as published). Pictures go through what the processor of such a model does by default.
+    tokenizer: its tokenizer.json under "tokenizer", as `codecs.pretrained:Pretrained` takes it; text encoders alone need one."""
     config: Any = getattr(module, "config", None)
     state, name = module.state_dict(), type(module).__name__
     weights = Weights(name, {n: tuple(x.shape) for n, x in state.items()}, lambda name: state[name].detach().cpu())
@@ -120,8 +123,15 @@ def adopt(
         raise CheckpointError(f"{name} has no configuration to read; adopt takes a model of transformers or diffusers")
     if config.model_type in vision.ENCODERS:
         return vision.encoder(config.to_dict(), weights, None, name)
+    if config.model_type == "clip_text_model" or config.model_type == "t5" and t5.alone(weights):
+        if tokenizer is None:
+            raise CheckpointError(f"{name} reads texts by its own tokenizer; give tokenizer={{'tokenizer': the text of its tokenizer.json}}")
+        if config.model_type == "t5":
+            return t5.reader(name, config.to_dict(), weights, tokenizer)
+        return clip.reader(name, config.to_dict(), weights, tokenizer["tokenizer"], tokenizer.get("pad", config.eos_token_id))
     reading = _reading(config.to_dict(), tokenizer, name)
-    return adopted(reading, t5.today(weights) if reading.recipe == "t5" else weights)
+    today = TODAY.get(reading.recipe)
+    return adopted(reading, weights if today is None else today(weights))
 
 
 def _pictured(config: Mapping[str, Any], where: str, shape: tuple[int, ...] | None = None) -> Reading:

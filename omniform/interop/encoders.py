@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -19,9 +18,9 @@ from omniform.conditions.caption import Caption
 from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, ConditionError, OmniformError, RecipeError, UnknownPath
 from omniform.core.net import Context
-from omniform.interop import bert, text
+from omniform.interop import bert, clip, t5, text
 from omniform.interop.adopting import of_hub, of_package
-from omniform.interop.files import json_of, weights_of
+from omniform.interop.files import digest_of, json_of, weights_of
 from omniform.interop.ties import Table
 from omniform.processes.masked import asked
 from omniform.system import build as system_build
@@ -108,16 +107,12 @@ def _listed(place: Path) -> str:
         return ""
 
 
-def digest_of(weights: Mapping[str, Tensor], tokenizer: str) -> str:
-    """What an encoder is known by: all its numbers by name, and its tokenizer."""
-    found = hashlib.sha256(tokenizer.encode())
-    for name, x in sorted(weights.items()):
-        found.update(f"{name} {tuple(x.shape)}".encode())
-        found.update(x.contiguous().numpy())
-    return found.hexdigest()
-
-
-READERS: dict[str, Callable[[str, Path, Mapping[str, Any]], FrozenEncoder]] = {"bert": _bert}
+READERS: dict[str, Callable[[str, Path, Mapping[str, Any]], FrozenEncoder]] = {
+    "bert": _bert,
+    "clip": clip.encoder,
+    "clip_text_model": clip.encoder,
+    "t5": t5.encoder,
+}
 """By the model_type of a configuration: the name that was asked for, where it lies, its configuration -> the encoder."""
 
 

@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from .. import recipes
 from ..codecs.ids import Ids
 from ..codecs.pretrained import Pretrained
 from ..conditions.source import SourceText
@@ -142,14 +143,22 @@ class T5Reader(FrozenEncoder):
         return self.source.states(torch.tensor([ids]), None)[0], torch.zeros(0)
 
 
-def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
-    """T5EncoderModel, or the encoder of a whole T5."""
-    from omniform import recipes
+def alone(weights: Weights) -> bool:
+    """Whether there is an encoder and nothing that writes."""
+    return not any(name.startswith("decoder.") for name in weights.shapes)
 
+
+def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
+    """T5EncoderModel in a folder, or the encoder of a whole T5."""
     said = texts.of_folder(place)
     if said is None:
         raise CheckpointError(f"{place} has no tokenizer.json, and a text encoder reads by its own tokenizer; copy the whole folder")
-    weights, reading = weights_of(place), t5(config, said)
+    return reader(name, config, weights_of(place), said)
+
+
+def reader(name: str, config: Mapping[str, Any], weights: Weights, said: Mapping[str, Any]) -> FrozenEncoder:
+    """The reader of a configuration. said: arguments of its tokenizer (codecs.pretrained:Pretrained)."""
+    reading = t5(config, said)
     ours = tuple(tie for tie in reading.table.ties if tie.ours.startswith(SOURCE))
     cut = [Tie(tie.ours.removeprefix(SOURCE), tie.theirs, tie.there, tie.back) for tie in ours]
     table = Table("T5 (encoder)", (same("table.weight", "shared.weight"), *cut), (*_IGNORED, (r"decoder\..*|lm_head\.weight", "what writes")))
@@ -165,5 +174,5 @@ def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
     except CheckpointError:
         raise
     except (OmniformError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{place} cannot be built here: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{weights.where} cannot be built here: {str(error).splitlines()[0]}") from error
     return T5Reader(name, source, digest_of(made, said["tokenizer"]))

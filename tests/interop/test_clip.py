@@ -12,6 +12,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 import omniform as of
 from omniform.core.errors import CheckpointError, ConditionError
 from omniform.interop import clip
+from omniform.interop.adopting import adopt
+from omniform.interop.encoders import open_encoder
 from omniform.interop.files import Weights, json_of
 
 from .test_pictures import near, stirred
@@ -130,3 +132,22 @@ def test_what_a_folder_lacks_or_holds_twice(tmp_path):
     twice = Weights("twice", {"final_layer_norm.bias": (16,), "text_model.final_layer_norm.bias": (16,)}, lambda name: torch.zeros(16))
     with pytest.raises(CheckpointError, match="the same tensor"):
         clip.reader("twice", model.config.to_dict(), twice, "", 0)
+
+
+def test_a_live_module_needs_its_tokenizer(tmp_path):
+    model = stirred(ORIGINALS["clip projected"]())
+    tokenizer = tokenized(tmp_path, model)
+    assert adopt(model, tokenizer={"tokenizer": tokenizer.to_str()}).digest == of.load(tmp_path).digest
+    with pytest.raises(CheckpointError, match="give tokenizer="):
+        adopt(model)
+
+
+@pytest.mark.parametrize("name", ["clip projected", "clip, both halves"])
+def test_captions_of_a_system_are_read_by_it(name, tmp_path):
+    """SD3's way in: a token a place, and one vector besides."""
+    tokenized(tmp_path, stirred(ORIGINALS[name]()))
+    system = of.build("sd3", encoder=str(tmp_path))
+    part, reader = system.conditioning.parts["text"], open_encoder(str(tmp_path))
+    assert (part.features, part.pooled) == (16, 6) and part.digest == reader.digest
+    want, got = reader.one(SAID[0], part.length), part._row(SAID[0])
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))

@@ -17,6 +17,7 @@ from omniform.core.query import Query
 from omniform.core.rng import Rng
 from omniform.interop import t5
 from omniform.interop.adopting import adopt
+from omniform.interop.encoders import open_encoder
 from omniform.interop.files import json_of
 
 from .test_pictures import near, stirred
@@ -168,6 +169,8 @@ def test_the_encoder_alone_reads_captions(alone, tmp_path):
         ids = torch.tensor([tokenizer.encode(text).ids])
         with torch.no_grad():
             near(heard.tokens[row, heard.real[row]], (model if alone else model.encoder)(input_ids=ids).last_hidden_state[0])
+    found = adopt(model, tokenizer={"tokenizer": tokenizer.to_str()}) if alone else open_encoder(str(tmp_path))
+    assert (found.digest, of.load(tmp_path).digest if alone else found.digest) == (reader.digest,) * 2
     tokens, _ = reader.one("the cat sat on a mat", 4)
     ids = torch.tensor([[*tokenizer.encode("the cat sat").ids]])
     assert torch.equal(tokens, reader.source.states(ids, None)[0])
