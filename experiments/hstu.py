@@ -24,7 +24,7 @@ CLAIM = claims.Claim(
     row="hstu",
     says="Attention without a softmax tells how often something happened: a history said twice gives twice the sum and "
     "another answer, where a softmax gives the same",
-    source="arXiv:2402.17152, section 3.2 (pointwise aggregated attention: intensity of preferences)",
+    source="arXiv:2402.17152, section 3.1 (pointwise aggregated attention: intensity of preferences)",
     recipes=("hstu", "gpt"),
     budget="a seed: one layer of each, width 64, 60 steps of 16 x 128 bytes; 16 texts of 64 bytes, once and twice",
     data=("stdlib",),

@@ -12,7 +12,7 @@ from ...core.query import one_row
 
 
 class Pointwise(Block):
-    """HSTU's layer (arXiv:2402.17152, section 3.2, equations 1 to 3, and the official code): u, v, q, k = silu(W norm(x)); A = silu(q k^T + bias) / length
+    """HSTU's layer (arXiv:2402.17152, section 3.1, equations 1 to 3, and the official code): u, v, q, k = silu(W norm(x)); A = silu(q k^T + bias) / length
     over what is visible; x + out(drop(norm(A v) * u)). Norms have no weights; there is no MLP and no 1 / sqrt(d).
 
     length: a constant, the longest history, so that padding changes nothing. The bias, shared by the heads, is a number for each difference of places and one
