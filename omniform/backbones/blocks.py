@@ -172,6 +172,35 @@ class BranchNorm(Block):
         return x + self.norm_mlp.through(self.mlp(x, env), env)
 
 
+class Sandwich(Block):
+    """x += tanh(g) norm(mixer((1 + s) norm(x))), then the same with the MLP: a branch is normed before it and behind it, without weights, stretched and gated.
+
+    s and g of both branches are a map's four parts, which starts at zero, so that a fresh block changes nothing (LaVin-DiT, arXiv:2411.11505, section 3.3,
+    and blocks.py of its code). modulation (B, 1, D). kinds: map, mixer and MLP are apart for each kind of token, and so is the modulation, (B, kinds, D).
+    """
+
+    def __init__(self, width: int, mixer: Spec, mlp: Spec, norm: Literal["layer", "rms"] = "rms", eps: float = 1e-6, kinds: int = 0):
+        super().__init__()
+        self.mixer, self.mlp = mixer.build(width=width, kinds=kinds), mlp.build(width=width, kinds=kinds)
+        self.norms = nn.ModuleList(make_norm(norm, width, affine=False, eps=eps) for _ in range(4))
+        self.maps = nn.ModuleList(AdaLN(width, 4) for _ in range(max(kinds, 1)))
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        told, num = env.modulation, len(self.maps)
+        if told is None or told.shape[1] != num:
+            found = "none" if told is None else f"{told.shape[1]}"
+            raise BadArgument(f"a sandwiched block of {num} kinds of tokens is told {num} modulations a row, not {found}; give the network a time, or ByRole")
+        each = zip(*(m(told[:, i : i + 1]) for i, m in enumerate(self.maps)), strict=True)
+        scale, gate, scale2, gate2 = (self._spread(torch.cat(parts, 1), env.kind) for parts in each)
+        x = x + gate.tanh() * self.norms[1](self.mixer(self.norms[0](x) * (1 + scale), env))
+        return x + gate2.tanh() * self.norms[3](self.mlp(self.norms[2](x) * (1 + scale2), env))
+
+    @staticmethod
+    def _spread(parts: Tensor, kind: Tensor) -> Tensor:
+        """(B, kinds, D) at (B, L) -> (B, L, D); of one kind as it is."""
+        return parts if parts.shape[1] == 1 else parts.gather(1, kind[..., None].expand(-1, -1, parts.shape[-1]))
+
+
 class Chain(Block):
     """Blocks one after another as one: where a layer is several (VDT: time, then space and an MLP). One block in a chain is that block."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..core.errors import BadArgument
 from ..core.net import Block, Env
 from ..core.spec import Spec
 from ..core.tokens import Space
+from .streams import Streams
 
 QkNorm = Literal["none", "rms", "layer", "cosine", "rms_wide", "layer_wide"]
 
@@ -40,9 +41,9 @@ def norm(kind: Literal["layer", "rms"], width: int, *, affine: bool = True, eps:
 
 
 class _QkNorm(nn.Module):
-    """Norms of queries and keys, a stream its own. wide: over all heads at once (Wan, LTX-Video, Lumina-T2X)."""
+    """Norms of queries and keys, a stream or a kind of token its own. wide: over all heads at once (Wan, LTX-Video, Lumina-T2X, LaVin-DiT)."""
 
-    def __init__(self, kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float):
+    def __init__(self, kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float, kinds: int = 0):
         super().__init__()
         self.kind = kind
         self.wide = kind.endswith("_wide")
@@ -50,12 +51,17 @@ class _QkNorm(nn.Module):
             self.log_scale = nn.Parameter(torch.full((heads, 1, 1), 4.0).log())
         else:
             make = lambda num: norm(kind.removesuffix("_wide"), width * (num if self.wide else 1), eps=eps)  # type: ignore[arg-type]  # noqa: E731
-            self.q = nn.ModuleList(make(heads) for _ in range(streams))
-            self.k = nn.ModuleList(make(kv_heads) for _ in range(streams))
+            self.q = Streams(1, lambda: make(heads), kinds) if kinds else nn.ModuleList(make(heads) for _ in range(streams))
+            self.k = Streams(1, lambda: make(kv_heads), kinds) if kinds else nn.ModuleList(make(kv_heads) for _ in range(streams))
 
-    def _each(self, norms: nn.ModuleList, x: Tensor, prefix: int) -> Tensor:
+    def _each(self, norms: Any, x: Tensor, env: Env) -> Tensor:
+        prefix = env.prefix
         if self.wide:
-            return norms[0](x.transpose(1, 2).flatten(2)).unflatten(2, (x.shape[1], -1)).transpose(1, 2)
+            flat = x.transpose(1, 2).flatten(2)
+            made = norms.through(flat, env) if isinstance(norms, Streams) else norms[0](flat)
+            return made.unflatten(2, (x.shape[1], -1)).transpose(1, 2)
+        if isinstance(norms, Streams):
+            return norms.through(x, env)
         if len(norms) == 1 or prefix == 0:
             return norms[0](x)
         return torch.cat([norms[1](x[:, :, :prefix]), norms[0](x[:, :, prefix:])], 2)
@@ -64,10 +70,10 @@ class _QkNorm(nn.Module):
         if self.kind == "cosine":
             scale = self.log_scale.clamp(max=4.605170185988092).exp()
             return F.normalize(q.float(), dim=-1).to(q.dtype) * scale.to(q.dtype), F.normalize(k.float(), dim=-1).to(k.dtype)
-        return self._each(self.q, q, env.prefix), self._each(self.k, k, env.prefix)
+        return self._each(self.q, q, env), self._each(self.k, k, env)
 
 
-def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float = 1e-6) -> _QkNorm | None:
+def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int, eps: float = 1e-6, kinds: int = 0) -> _QkNorm | None:
     """The norm of queries and keys, or nothing."""
     if kind == "none":
         return None
@@ -75,7 +81,7 @@ def normalised(kind: QkNorm, width: int, heads: int, kv_heads: int, streams: int
         raise BadArgument(f"qk_norm is one of {', '.join(get_args(QkNorm))}, not {kind!r}")
     if kind.endswith("_wide") and streams > 1:
         raise BadArgument("a norm over all heads is of one stream; give two streams qk_norm 'rms' or 'layer'")
-    return _QkNorm(kind, width, heads, kv_heads, streams, eps)
+    return _QkNorm(kind, width, heads, kv_heads, streams, eps, kinds)
 
 
 class AdaLN(nn.Module):

@@ -177,11 +177,13 @@ class EncodeKnown(Block):
     Hidden tokens are dropped before the encoder and come back, as a mask vector, before the decoder; each half adds places of its own. The prefix of
     conditions is
     always known. With nothing hidden it is encoder and decoder one after the other. buffer: how many copies of the prefix's one token stand before the
-    sequence.
+    sequence. prefix: of how many tokens a prefix is that stands there itself, in place of copies (MAR-3D's code: 257 of a picture); 1 is buffer 1.
     """
 
-    def __init__(self, width: int, space: Space, encoder: Spec, decoder: Spec, positions: tuple[Spec, ...] = (), buffer: int = 1, last_positions: bool = False):
+    def __init__(self, width: int, space: Space, encoder: Spec, decoder: Spec, positions: tuple[Spec, ...] = (), buffer: int = 1, last_positions: bool = False,
+                 prefix: int = 0):  # fmt: skip
         super().__init__()
+        buffer = prefix or buffer
         self.encoder, self.decoder = encoder.build(width=width, space=space), decoder.build(width=width, space=space)
         place = lambda: nn.ModuleList(p.build(width=width, space=space) for p in positions)  # noqa: E731
         self.encode_places, self.decode_places = place(), place()
@@ -190,7 +192,7 @@ class EncodeKnown(Block):
         self.enter = nn.Linear(width, width)
         self.mask = nn.Parameter(torch.randn(width) * 0.02)
         self.buffer_places = nn.Parameter(torch.randn(2, buffer, width) * 0.02)
-        self.buffer = buffer
+        self.buffer, self.itself = buffer, prefix > 0
 
     def _own(self, env: Env) -> tuple[nn.ModuleList, nn.ModuleList, Tensor, Tensor]:
         """Places of encoder and of decoder, those of the buffer (2, buffer, D), and the mask (D,) or (L, D) of this question."""
@@ -209,12 +211,13 @@ class EncodeKnown(Block):
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if env.record is not None:
             raise BadArgument("EncodeKnown cannot remember: what it reads changes from question to question; use a process that asks afresh (Masked)")
-        if env.prefix > 1:
-            raise BadArgument(f"EncodeKnown takes a condition of one token before the sequence, not of {env.prefix}")
+        if env.prefix and (env.prefix != (self.buffer if self.itself else 1) or (self.itself and bool((env.doc[:, : env.prefix] < 0).any()))):
+            takes = f"the {self.buffer} real tokens that prefix says" if self.itself else "one token"
+            raise BadArgument(f"EncodeKnown takes a condition of {takes} before the sequence, not of {env.prefix}")
         if env.pattern != "full" and bool((env.turn[:, env.prefix :] != env.turn[:, -1:]).any() | env.lane.any()):
             raise PatternUnsupported("EncodeKnown answers one turn in one lane, everything at once; this process asks for more. Use a Stack")
-        if env.prefix:
-            x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, env.prefix :]], 1)
+        if env.prefix and not self.itself:
+            x = torch.cat([x[:, :1].expand(-1, self.buffer, -1), x[:, 1:]], 1)
         front = self.buffer if env.prefix else 0
         ahead = lambda y, one: torch.cat([one.expand(y.shape[0], front, *y.shape[2:]), y[:, env.prefix :]], 1)  # noqa: E731
         real = ahead(env.doc >= 0, torch.ones_like(env.known[:1, :1]))
@@ -237,8 +240,8 @@ class EncodeKnown(Block):
             z = torch.where(known[..., None], z, mask.to(y.dtype))  # a row that knows nothing has written something to its first place
         z = self._placed(z, env, decode_places, buffer[1])
         z = self._half(self.decoder, z, self._env(env, real, coord, front), env)
-        if env.prefix:
-            z = torch.cat([z[:, :1].expand(-1, env.prefix, -1), z[:, front:]], 1)
+        if env.prefix and not self.itself:
+            z = torch.cat([z[:, :1], z[:, front:]], 1)
         for part in self.last_places or ():
             z = torch.cat([z[:, : env.prefix], z[:, env.prefix :] + part(env.coord[:, env.prefix :])], 1)
         return z

@@ -26,8 +26,8 @@ class Caption(Conditioner):
     a fixed random vector for each byte and each place (ours). Shorter ones are padded with zeros, which nobody sees where `mask`. into: tokens go through
     Linear, tanh-GELU, Linear (PixArt-alpha, arXiv:2310.00426), through one Linear (SD3, arXiv:2403.03206, section 4), or stay as they are. pool: the vector is
     nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3) or through one Linear ("linear": MMM's code); or the tokens' mean through
-    LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, or fixed random ones of variance
-    1 / features (PixArt-alpha's code).
+    LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, fixed random ones of variance
+    1 / features (PixArt-alpha's code), or "learned" ones (MAR-3D's code). What an encoder of pictures says has the same form.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Caption(Conditioner):
         pool: Literal["none", "given", "linear", "mean"] = "none",
         pooled: int = 0,
         told: int | None = None,
-        unsaid: Literal["zeros", "random"] = "zeros",
+        unsaid: Literal["zeros", "random", "learned"] = "zeros",
         encoder: str = "",
         digest: str = "",
     ):
@@ -62,7 +62,10 @@ class Caption(Conditioner):
             nn.init.zeros_(self.vector[1].bias)
         else:
             self.vector = None
-        self.register_buffer("unsaid", torch.randn(length, features) / features**0.5 if unsaid == "random" else None)
+        if unsaid == "learned":
+            self.unsaid: Tensor | None = nn.Parameter(torch.randn(length, features) * 0.02)
+        else:
+            self.register_buffer("unsaid", torch.randn(length, features) / features**0.5 if unsaid == "random" else None)
         self.spelling: list[Tensor] = []
         self.encoder, self.digest = encoder, digest
         self.reader: FrozenEncoder | None = None

@@ -19,7 +19,7 @@ from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
 from ..core.tokens import Space, Tokens
-from .grids import GridKind, Levels, Sigmas, TimesKind, drawn, grid
+from .grids import Curve, GridKind, Levels, Sigmas, TimesKind, drawn, grid
 from .masked import asked
 from .paths import Path, Predict, Prediction
 from .shown import Shown
@@ -38,7 +38,7 @@ class Denoising(State):
 
 
 @lru_cache(maxsize=64)
-def _times(kind: GridKind | Levels | Sigmas, steps: int, shift: float, first: float) -> tuple[float, ...]:
+def _times(kind: GridKind | Levels | Sigmas | Curve, steps: int, shift: float, first: float) -> tuple[float, ...]:
     """A grid's times, looked up at every step."""
     return tuple(grid(kind, steps, shift=shift, first=first))
 
@@ -64,7 +64,7 @@ class Flow(Process[Denoising]):
 
     path, solver: Specs. times, in training: "uniform", "logit_normal", "levels" (of DDPM); per "row", "token", or the name of an axis (a time a frame:
     diffusion
-    forcing, arXiv:2407.01392). grid (or a Spec of grids.Levels, grids.Sigmas), steps: of the solver; shift moves both toward noise. temperature scales the
+    forcing, arXiv:2407.01392). grid (or a Spec of grids.Levels, Sigmas, Curve), steps: of the solver; shift moves both toward noise. temperature scales the
     noise that the solver adds.
     `given` places are put back, with noise of the right level, after every step: an approximation of conditioning, not the exact one. shown: Spec of
     shown.Shown; dropped: the share of a row's places that training leaves out: not known and not counted (for a backbone that skips them,
@@ -103,7 +103,7 @@ class Flow(Process[Denoising]):
         self.path: Path = path.build()
         self.solver: Solver = solver.build()
         self.predict: Predict = predict
-        self.grid: GridKind | Levels | Sigmas = grid.build() if isinstance(grid, Spec) else grid
+        self.grid: GridKind | Levels | Sigmas | Curve = grid.build() if isinstance(grid, Spec) else grid
         self.steps, self.times, self.shift, self.logit, self.temperature, self.first = steps, times, shift, logit, temperature, first
         if not 0 <= dropped < 1 or (dropped and shown):
             raise BadArgument(f"a share of places from 0 to less than 1 is dropped, and none where some are shown clean, not {dropped!r}")

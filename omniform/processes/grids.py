@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -15,10 +16,10 @@ from ..core.rng import Rng
 GridKind = Literal["uniform", "cosine", "shifted"]
 
 
-def grid(kind: GridKind | Levels | Sigmas, steps: int, *, shift: float = 1.0, first: float = 0.0) -> list[float]:
+def grid(kind: GridKind | Levels | Sigmas | Curve, steps: int, *, shift: float = 1.0, first: float = 0.0) -> list[float]:
     """steps + 1 times from `first` to 1. uniform; cosine: 1 - cos(pi u / 2), fine near noise; shifted: u / (u + shift (1 - u)), finer near noise for shift > 1
     (SD3, arXiv:2403.03206, equation 23)."""
-    if isinstance(kind, Levels | Sigmas):
+    if isinstance(kind, Levels | Sigmas | Curve):
         return kind(steps)
     u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     if kind == "cosine":
@@ -82,6 +83,23 @@ class Sigmas:
         if self.terminal:
             u = 1 - (1 - u) * (1 - self.terminal) / (1 - u[-1])
         return [*(1 - u).tolist(), 1.0]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Times written down, from 0 to 1: with one step less than there are, these; with another number, even shares of the way along them, between two in a
+    straight line (LaVin-DiT's code has 20)."""
+
+    times: tuple[float, ...]
+
+    def __call__(self, steps: int) -> list[float]:
+        """steps + 1 times."""
+        last = len(self.times) - 1
+        if last < 1 or self.times[0] != 0 or self.times[-1] != 1 or any(b <= a for a, b in pairwise(self.times)):
+            raise BadArgument(f"a grid that is written down rises from 0 to 1, and this one is {self.times}")
+        at = [min(i * last // steps, last - 1) for i in range(steps + 1)]
+        share = [i * last / steps - low for i, low in enumerate(at)]
+        return [(1 - s) * self.times[low] + s * self.times[low + 1] for low, s in zip(at, share, strict=True)]
 
 
 TimesKind = Literal["uniform", "logit_normal", "log_normal", "levels"]

@@ -18,6 +18,7 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 KINDS: dict[str, Draw] = {
     "nothing": lambda one, each: torch.zeros_like(each, dtype=torch.bool),
     "first": lambda one, each: (_number(each) < 1).expand_as(each),
+    "all_but_last": lambda one, each: (_number(each) < each.shape[1] - 1).expand_as(each),
     "past": lambda one, each: (_number(each) < each.shape[1] // 2).expand_as(each),
     "future": lambda one, each: (_number(each) >= each.shape[1] // 2).expand_as(each),
     "every_fourth": lambda one, each: (_number(each) % _FOURTH == 0).expand_as(each),

@@ -70,6 +70,8 @@ def test_unsaid():
     zeros, drawn = caption().null(2), caption(unsaid="random")
     assert torch.allclose(zeros.tokens[0, 0], zeros.tokens[1, 4], atol=1e-6) and not zeros.doc.any()
     assert torch.allclose(drawn.null(3).tokens[1], drawn.into(drawn.unsaid), atol=1e-6) and not any("unsaid" in n for n, _ in drawn.named_parameters())
+    learned = caption(unsaid="learned")
+    assert torch.allclose(learned.null(3).tokens[1], learned.into(learned.unsaid), atol=1e-6) and "unsaid" in dict(learned.named_parameters())
 
 
 def test_two_places_from_one_caption():

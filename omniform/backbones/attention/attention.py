@@ -73,7 +73,7 @@ class Attention(Block):
             self.out = Streams(1 if ends else streams, lambda: linear.build(width=inner, out=width))
         self.blend = None if blend is None else blend.build(channels=sum(self.sizes), head_width=self.head_width, shares=tuple(self.shares))
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
-        self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps)
+        self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps, kinds)
         self.scale = 1.0 if qk_norm == "cosine" else scale
         self.name = ""  # set by the network: where this block keeps its memory
         self.plain = False  # set by the network for processes that differentiate twice
