@@ -41,7 +41,7 @@ def content(rows=64):
     return replace(SPACE.blank(rows), vec=torch.randn(rows, 24, 2, generator=torch.Generator().manual_seed(0)))
 
 
-FRAMES = {"nothing": [], "first": [0], "past": [0, 1, 2, 3], "future": [4, 5, 6, 7], "every_fourth": [0, 4]}
+FRAMES = {"nothing": [], "first": [0], "past": [0, 1, 2, 3], "future": [4, 5, 6, 7], "every_fourth": [0, 4], "all_but_last": [0, 1, 2, 3, 4, 5, 6]}
 
 
 @pytest.mark.parametrize("kind", KINDS)
