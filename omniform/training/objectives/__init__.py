@@ -12,6 +12,7 @@ NAMED = {
     "self-align": "self_align:SelfAlign",
     "subsampled": "subsampled:Subsampled",
     "nested": "nested:Nested",
+    "line": "line:Line",
     "mup": "widths:MaximalUpdate",
 }
 """What `omniform train --objective` takes."""
