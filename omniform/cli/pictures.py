@@ -25,18 +25,25 @@ def writer(out: Path, modality: str, columns: int | None = None) -> Callable[[An
     Refuses a place that cannot be written to, before anything is drawn.
     """
     kind = {"video": ".gif", "timeseries": ".csv"}.get(modality, ".png")
-    if out.suffix == kind:
+    if place_of_files(out, (kind,), modality):
+        return lambda pictures: [one_file(out, file_of(pictures, enlarge=True, columns=columns))]
+    return lambda pictures: in_folder(out, [{kind: file_of(p[None], enlarge=False)} for p in pictures])
+
+
+def place_of_files(out: Path, kinds: tuple[str, ...], what: str) -> bool:
+    """Whether `out` is one file of one of the kinds; else it is a folder, which must be new or empty."""
+    if out.suffix in kinds:
         if out.is_dir():
             raise BadArgument(f"{out} is a folder; name a file or another folder")
-        return lambda pictures: [_one_file(out, _file(pictures, enlarge=True, columns=columns))]
+        return True
     if out.suffix:
-        raise click.UsageError(f"{modality} goes to a {kind} or a folder, not to a {out.suffix}")
+        raise click.UsageError(f"{what} goes to a {' or '.join(kinds)} or a folder, not to a {out.suffix}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadArgument(f"{out} holds something already; choose a new or an empty folder")
-    return lambda pictures: _folder(out, [_file(p[None], enlarge=False) for p in pictures], kind)
+    return False
 
 
-def _file(pictures: Any, *, enlarge: bool, columns: int | None = None) -> bytes:
+def file_of(pictures: Any, *, enlarge: bool, columns: int | None = None) -> bytes:
     """A PNG, a GIF of clips, or a CSV of series."""
     if pictures.dim() == 2:
         return "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in pictures.tolist()).encode()
@@ -72,24 +79,25 @@ def _opaque(pixels: Any) -> Any:
     return (colours * (cover > 0) + 255 * (cover == 0)).astype("uint8").repeat(3 // colours.shape[-1], axis=-1)
 
 
-def _one_file(out: Path, content: bytes) -> str:
+def one_file(out: Path, content: bytes) -> str:
     from omniform.system.storage import write_file
 
     write_file(out, content)
     return str(out)
 
 
-def _folder(out: Path, contents: list[bytes], kind: str) -> list[str]:
-    """A file each, in a folder that appears whole."""
+def in_folder(out: Path, contents: list[dict[str, bytes]]) -> list[str]:
+    """A file each (or one of each ending), in a folder that appears whole."""
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    names = [f"{i:0{max(4, len(str(len(contents))))}}{kind}" for i in range(len(contents))]
+    wide = max(4, len(str(len(contents))))
+    files = {f"{i:0{wide}}{ending}": content for i, each in enumerate(contents) for ending, content in each.items()}
     try:
         partial.mkdir(parents=True)
-        for name, content in zip(names, contents, strict=True):
+        for name, content in files.items():
             (partial / name).write_bytes(content)
         if out.exists():
             out.rmdir()
         os.rename(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return [str(out / name) for name in names]
+    return [str(out / name) for name in files]

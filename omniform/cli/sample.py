@@ -14,7 +14,7 @@ from omniform.cli.words import bare_options, json_option, pairs, say_json, seed_
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
-UNWRITTEN = {"any": "texts and pictures in one sequence", "three_d": "clouds of points or atoms", "motion": "channels of motion"}
+UNWRITTEN = {"motion": "channels of motion"}
 """What has no file format here yet."""
 ANSWER = 256
 """Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""
@@ -45,7 +45,7 @@ SPELLED = ("text", "molecule", "protein")
     "-o",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A .png, .gif or folder [default: samples.png].",
+    help="A .png, .gif, .ply, .xyz, .npz or folder.",
 )
 @json_option
 @click.pass_context
@@ -72,11 +72,16 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     if system.recipe.modality in UNWRITTEN:
         what = UNWRITTEN[system.recipe.modality]
         raise BadArgument(f"{system.recipe.name} makes {what}, which no file is written of here; from Python: of.load(...).generate(n)")
-    from omniform.cli.pictures import writer
+    from omniform.cli import clouds
+    from omniform.cli import pictures as drawn
 
-    ending = {"video": ".gif", "timeseries": ".csv"}.get(system.recipe.modality, ".png")
-    write = writer(out or Path("samples" + ending), system.recipe.modality)
     labels, condition = _told(system, num, how)
+    kind = clouds.kind_of(system.recipe.modality, system.recipe.shape)
+    if kind is None:
+        ending = {"video": ".gif", "timeseries": ".csv"}.get(system.recipe.modality, ".png")
+        write = drawn.writer(out or Path("samples" + ending), system.recipe.modality)
+    else:
+        write = clouds.writer(out or Path("samples" + clouds.FORMATS[kind][0]), kind, labels)
     num = num or (len(labels) if labels else FEW)
     from omniform.verbs.measuring import generated
 

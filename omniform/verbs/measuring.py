@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from omniform.codecs.pretrained import Pretrained
+from omniform.core.batch import Parts
 from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import BadArgument, DataError, Intractable
 from omniform.core.tokens import Tokens
@@ -241,7 +242,14 @@ def generated(
                 )
             )
             bar.to(rows.stop)
-    return torch.cat(pieces) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
+    return _joined(pieces)
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Batches as one."""
+    if isinstance(pieces[0], Parts):
+        return Parts(tuple(None if each[0] is None else _joined(each) for each in zip(*(p.each for p in pieces), strict=True)))
+    return torch.cat(tuple(pieces)) if isinstance(pieces[0], Tensor) else [x for piece in pieces for x in piece]
 
 
 def judge(data: Dataset | str | Path, *, steps: int | None = None, seed: int = 0, progress: bool | None = None) -> Classifier:

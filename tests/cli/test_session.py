@@ -218,10 +218,3 @@ def test_an_objective_is_learnt_by_name_and_the_run_goes_on_with_it(omniform, sm
     assert refused.exit_code == 2 and "did you mean nested" in refused.stderr
     refused = omniform("train", "image-gpt", "--data", "digits", "--out", tmp_path / "other", "--steps", 2, "--set", "objective.shares=1")
     assert refused.exit_code == 2 and "--objective NAME" in refused.stderr
-
-
-def test_what_no_file_is_written_of_is_said_in_a_line(omniform, tmp_path):
-    for name in ("transfusion", "dit-3d"):
-        of.save(of.build(name, "tiny"), tmp_path / name)
-        said = omniform("sample", tmp_path / name, "-n", 1)
-        assert said.exit_code == 2 and "from Python" in said.stderr and len(said.stderr.strip().splitlines()) == 1
