@@ -32,6 +32,12 @@ def test_a_system_typed(name, file, tmp_path):
     assert wrong.exit_code == 2 and "or a folder, not to a .gif" in wrong.stderr
 
 
+def test_what_no_file_is_written_of_is_said_in_a_line(tmp_path):
+    of.save(of.build("mmm"), tmp_path / "run")
+    said = typed("sample", tmp_path / "run", "-n", 1)
+    assert said.exit_code == 2 and "from Python" in said.stderr and len(said.stderr.strip().splitlines()) == 1
+
+
 def test_points_lie_side_by_side_and_come_back(tmp_path):
     made = torch.randn(3, 5, 3, generator=torch.Generator().manual_seed(0))
     clouds.writer(tmp_path / "x.ply", "points")(made)

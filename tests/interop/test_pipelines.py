@@ -7,13 +7,21 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel, SD3Transformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxTransformer2DModel,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+)
 
 import omniform as of
 from omniform.core.errors import CheckpointError
 
 from .test_autoencoders import BASE, blocks
-from .test_pictures import DIT, dit, near, stirred
+from .test_pictures import DIT, PIXART, dit, near, stirred
 from .test_streams import FLUX, SD3, flowed
 
 VAE = {**BASE, **blocks(2), "block_out_channels": (8, 12), "sample_size": 12}
@@ -74,6 +82,39 @@ def test_dit_with_its_autoencoder_and_ddim(tmp_path):
     said = system.generate(1, {"label": 3}, steps=3)
     of.save(system, tmp_path / "mine")
     assert said.shape == (1, 3, 12, 12) and torch.equal(of.load(tmp_path / "mine").generate(1, {"label": 3}, steps=3), said)
+
+
+@torch.no_grad()
+def test_pixart_with_its_autoencoder_and_dpm(tmp_path):
+    model, config = stirred(PixArtTransformer2DModel(**PIXART)), {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    vae = folder(tmp_path, model, DPMSolverMultistepScheduler(**config), 4)
+    system = of.load(tmp_path)
+    system.process = system.process.but(steps=5)
+    features = torch.randn(2, 120, 10, generator=torch.Generator().manual_seed(3))
+    vec, scheduler = start(system), DPMSolverMultistepScheduler(**config)
+    scheduler.set_timesteps(5)
+    x = as_latents(system, vec)
+    for t in scheduler.timesteps:
+        said = model(x, features, t.expand(2), added_cond_kwargs={"resolution": None, "aspect_ratio": None}).sample
+        x = scheduler.step(said[:, :4], t, x).prev_sample
+    tokens = walked(system, vec, {"text": list(features)})
+    near(as_latents(system, tokens.vec), x, 1e-4)
+    near(system.codec.decode(tokens), vae.decode(x / 0.7 + 0.1).sample.clamp(-1, 1), 1e-4)
+
+
+@torch.no_grad()
+def test_dit_as_a_flow(tmp_path):
+    """A scheduler of flows says that a DiT is told shares of noise and answers with noise less data."""
+    model = dit(DIT)
+    folder(tmp_path, model, FlowMatchEulerDiscreteScheduler(), 4)
+    system = of.load(tmp_path)
+    system.process = system.process.but(steps=4)
+    vec, label, scheduler = start(system), torch.tensor([3, 7]), FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(4)
+    x = as_latents(system, vec)
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, t.expand(2), label).sample, t, x).prev_sample
+    near(as_latents(system, walked(system, vec, {"label": label}).vec), x, 1e-4)
 
 
 @torch.no_grad()
