@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shlex
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,25 @@ def desk(tmp_path, monkeypatch, _cache) -> Path:
     monkeypatch.setattr(measuring, "JUDGE_STEPS", 10)
     draw_pictures(tmp_path / "my" / "pictures")
     write_texts(tmp_path / "my" / "texts")
+    draw_pictures(tmp_path / "my" / "captioned", flat=True)
+    write_encoder(tmp_path / "my" / "encoder")
     return tmp_path
 
 
-def draw_pictures(where: Path) -> None:
-    """Twenty-four discs and as many boxes, as files."""
+def draw_pictures(where: Path, flat: bool = False) -> None:
+    """Twenty-four discs and as many boxes, as files; flat: in one folder, with a caption beside each."""
     dice = random.Random(0)
     for kind in ("circles", "squares"):
-        (where / kind).mkdir(parents=True)
+        (where if flat else where / kind).mkdir(parents=True, exist_ok=True)
         for number in range(24):
             picture = Image.new("RGB", (40, 36), "white")
             x, y, r = dice.randint(10, 30), dice.randint(10, 26), dice.randint(4, 9)
             colour = (dice.randint(0, 180), dice.randint(0, 180), dice.randint(0, 180))
             pen = ImageDraw.Draw(picture)
             (pen.ellipse if kind == "circles" else pen.rectangle)((x - r, y - r, x + r, y + r), fill=colour)
-            picture.save(where / kind / f"{number:02}.png")
+            if flat:
+                (where / f"{kind}{number:02}.txt").write_text(f"a {'red' if colour[0] > colour[2] else 'blue'} {kind[:-1]}")
+            picture.save(where / f"{kind}{number:02}.png" if flat else where / kind / f"{number:02}.png")
 
 
 def write_texts(where: Path) -> None:
@@ -63,6 +68,22 @@ def write_texts(where: Path) -> None:
         animals = [(beast, birds) for birds in range(40) for beast in ("cat", "dog")]
         lines = [f"The {beast} number {number} sat on the mat and looked at {birds} birds." for beast, birds in animals]
         (where / f"{number}.txt").write_text("\n".join(lines))
+
+
+def write_encoder(where: Path) -> None:
+    """A BERT of two blocks in the place of MiniLM, as transformers would leave it; its weights are random."""
+    import importlib.util
+
+    from transformers import BertConfig, BertModel
+
+    spec = importlib.util.spec_from_file_location("berts", ROOT / "tests" / "interop" / "berts.py")
+    assert spec is not None and spec.loader is not None
+    berts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(berts)
+    where.mkdir(parents=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        berts.folder(where, BertModel(BertConfig(**berts.LITTLE)))
 
 
 # ---- what a stranger types ------------------------------------------------------------------------------------------
