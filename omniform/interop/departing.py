@@ -126,6 +126,7 @@ def _plain(network: Spec) -> Any:
     """A network with every default written out, those too that are another argument's value."""
     made = filled(network)
     block = at(made, "backbone.block", {})
+    block = block if isinstance(block, dict) else {}  # several that take turns are nobody's there
     if block.get("mlp_eps", 0.0) is None:
         block["mlp_eps"] = block["eps"]
     cross = block.get("cross")

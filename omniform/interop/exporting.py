@@ -133,6 +133,7 @@ def _plain(system: System, network: Spec) -> Any:
     count = _numbers(system)
     made = filled(network)
     block = made.get("backbone", {}).get("block", {})
+    block = block if isinstance(block, dict) else {}  # several that take turns are nobody's there
     mixer, mlp = block.get("mixer", {}), block.get("mlp", {})
     if isinstance(mixer, dict):
         mixer["kv_heads"] = mixer.get("kv_heads") or mixer.get("heads")

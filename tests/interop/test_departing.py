@@ -200,6 +200,7 @@ def test_the_pipeline_itself_with_guidance(tmp_path, monkeypatch):
     "name, changes, says",
     [
         ("gpt", {}, "generates by Autoregress, not from noise to data"),
+        ("flux", {}, "another network than a stack of attention and MLPs over latents"),
         ("lightningdit", {}, "comes nearest to DiT, but network.backbone.final is Modulated"),
         ("dit", {"network.backbone.block.mlp.ratio": 3.0}, "network.backbone.block.mlp.ratio is 3.0 here and 4.0 there"),
         ("dit", {"shape": (1, 28, 56)}, "over latents of 7 x 14"),
