@@ -40,7 +40,8 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, Any]) -> None
         manifest = {}
         for name, value in files.items():
             data = _to_bytes(name, value)
-            (partial / name).parent.mkdir(exist_ok=True)
+            if "/" in name:
+                (partial / name).parent.mkdir(exist_ok=True)
             _write(partial / name, data)
             manifest[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         _write(partial / MANIFEST, _json({"format": FORMAT, "writer": "omniform", "files": manifest}))
