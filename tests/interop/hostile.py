@@ -30,6 +30,10 @@ def bert(**changes: object) -> bytes:
     return json.dumps({"model_type": "bert", "num_hidden_layers": 2, **changes}).encode()
 
 
+def said(kind: str, **changes: object) -> bytes:
+    return json.dumps({"model_type": kind, "num_hidden_layers": 2, "num_layers": 2, **changes}).encode()
+
+
 ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
 HOSTILE = {
     "empty.gguf": b"",
@@ -71,6 +75,19 @@ HOSTILE = {
     "no-number-bert.json": bert(layer_norm_eps=float("nan")),
     "list-bert.json": bert(hidden_act=["gelu"]),
     "kinds-bert.json": bert(type_vocab_size=-1),
+    "wide-vit.json": said("vit", hidden_size=1 << 24, num_attention_heads=1, intermediate_size=1 << 24),
+    "large-vit.json": said("vit", image_size=1 << 40),
+    "many-patches-vit.json": said("vit", image_size=1 << 12, patch_size=1, hidden_size=1 << 20, num_attention_heads=1),
+    "pooler-vit.json": said("vit", pooler_act=["tanh"], hidden_act="\u0000"),
+    "ratio-dinov2.json": said("dinov2", mlp_ratio=1e308),
+    "registers-dinov2.json": said("dinov2_with_registers", num_register_tokens=1 << 24, hidden_size=1 << 24, num_attention_heads=1),
+    "halves-clip.json": said("clip", text_config=[], vision_config="none"),
+    "projection-clip.json": said("clip", projection_dim=-1, text_config={"hidden_size": 1 << 24, "num_attention_heads": 1}),
+    "text-clip.json": said("clip_text_model", max_position_embeddings=1 << 50, eos_token_id=-1),
+    "wide-t5.json": said("t5", d_model=1 << 24, d_ff=1 << 24, d_kv=1 << 24, num_heads=1 << 20),
+    "buckets-t5.json": said("t5", relative_attention_num_buckets=0, relative_attention_max_distance=1),
+    "act-t5.json": said("t5", feed_forward_proj={"gated": "gelu"}),
+    "start-t5.json": said("t5", decoder_start_token_id=1 << 60, pad_token_id="<pad>"),
     "nested-bert.json": b'{"model_type": "bert", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 }
 
