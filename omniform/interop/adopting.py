@@ -97,7 +97,7 @@ def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
     config = json_of(place / "config.json")
     if "_class_name" in config:
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
-    if config.get("model_type") in vision.ENCODERS:
+    if str(config.get("model_type")) in vision.ENCODERS:
         return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
     if config.get("model_type") == "clip_text_model":
         return clip.encoder(str(place), place, config)

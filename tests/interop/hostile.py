@@ -75,6 +75,7 @@ HOSTILE = {
     "no-number-bert.json": bert(layer_norm_eps=float("nan")),
     "list-bert.json": bert(hidden_act=["gelu"]),
     "kinds-bert.json": bert(type_vocab_size=-1),
+    "list-of-kinds.json": said([]),
     "wide-vit.json": said("vit", hidden_size=1 << 24, num_attention_heads=1, intermediate_size=1 << 24),
     "large-vit.json": said("vit", image_size=1 << 40),
     "many-patches-vit.json": said("vit", image_size=1 << 12, patch_size=1, hidden_size=1 << 20, num_attention_heads=1),
