@@ -100,19 +100,24 @@ def _joined(parts: list[Encoded]) -> Encoded:
 
 
 class ClassLabel(Conditioner):
-    """One of `classes` classes; the null class is one more row of the table (DiT's code). names: what a person may write instead of a number."""
+    """One of `classes` classes; the null class is one more row of the table (DiT's code). names: what a person may write instead of a number.
 
-    def __init__(self, width: int, classes: int, names: tuple[str, ...] = (), std: float = 0.02):
+    mean: unsaid is the mean of all classes instead of a row of its own. stages: a vector for each of so many stages of the network, one after another, where
+    it is placed "add" (both TarFlow's code: each map has a table).
+    """
+
+    def __init__(self, width: int, classes: int, names: tuple[str, ...] = (), std: float = 0.02, mean: bool = False, stages: int = 1):
         super().__init__()
-        self.classes, self.names = classes, tuple(names)
-        self.table = nn.Embedding(classes + 1, width)
+        self.classes, self.names, self.mean = classes, tuple(names), mean
+        self.table = nn.Embedding(classes + (not mean), stages * width)
         nn.init.normal_(self.table.weight, std=std)
 
     def encode(self, raw: Any) -> Encoded:
         return Encoded.one(self.table(self.numbers(raw).to(self.table.weight.device)))
 
     def null(self, batch: int) -> Encoded:
-        return Encoded.one(self.table.weight[self.classes].expand(batch, -1))
+        none = self.table.weight.mean(0) if self.mean else self.table.weight[self.classes]
+        return Encoded.one(none.expand(batch, -1))
 
     def numbers(self, raw: Any) -> Tensor:
         """(B,) long of numbers or names, checked."""

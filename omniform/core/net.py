@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from .errors import BadArgument
 from .order import Pattern
 from .query import PRELUDE, Answer, Query, one_row, visible
 
@@ -38,7 +39,7 @@ class Context:
 
     batch: int
     modulate: Tensor | None = None  # (B, D) into the modulation, beside time
-    add: Tensor | None = None  # (B, D) onto every token
+    add: Tensor | None = None  # (B, D) onto every token; or (B, S D), a vector for each of the network's S stages
     start: Tensor | None = None  # (B, D) onto every hidden token (the token that a sequence starts from)
     prefix: Encoded | None = None  # tokens before the sequence, at turn PRELUDE
     cross: Encoded | None = None  # keys and values of cross-attention
@@ -53,6 +54,15 @@ class Context:
             return None if x is None else x[index]
 
         return Context(len(index), *(pick(getattr(self, n)) for n in _PLACES))
+
+    def added(self, width: int, stage: str, stages: Sequence[str]) -> Tensor | None:
+        """What a stage is told onto every token: its own of a vector each, or the one that is for all."""
+        if self.add is None or self.add.shape[-1] == width:
+            return self.add
+        if self.add.shape[-1] != width * len(stages):
+            found = f"{self.add.shape[-1]} numbers"
+            raise BadArgument(f'a condition placed "add" is a vector of {width}, or as many as the network has stages ({len(stages)}), not {found}')
+        return self.add.narrow(-1, stages.index(stage) * width, width)
 
     @staticmethod
     def stacked(contexts: Sequence[Context]) -> Context | None:

@@ -150,7 +150,7 @@ def _described(call: Call) -> dict[str, Any]:
     """What goes in and what comes out."""
     def says(name: str, x: Tensor) -> dict[str, Any]:
         part = call.conditioning.parts[name] if name in call.labels else None
-        of = INPUTS.get(name, "") if part is None else f"a class from 0 to {part.classes - 1}; {part.classes} says nothing"
+        of = INPUTS.get(name, "") if part is None else f"a class from 0 to {part.classes - 1}" + ("" if part.mean else f"; {part.classes} says nothing")
         return {"of": of, "shape": ["rows", *x.shape[1:]], "kind": str(x.dtype).removeprefix("torch.")}
 
     return {"stage": call.stage, "inputs": {n: says(n, x) for n, x in call.example.items()}, "outputs": list(call.outputs)}

@@ -249,11 +249,47 @@ def llamagen(own: Own) -> Table:
     return Table("LlamaGen", ties, fixed={_MAIN + "embed.mask": 0.0})
 
 
+# ---- TarFlow --------------------------------------------------------------------------------------------------------
+
+
+def tarflow(own: Own) -> Table:
+    """apple/ml-tarflow: each map has a table of classes, ours are side by side in one."""
+    maps = _depth(own, "network.towers.")
+
+    def one(number: int) -> list[Tie]:
+        ours, theirs = f"network.towers.b{number}.", f"blocks.{number}."
+
+        def block(i: int) -> list[Tie]:
+            named = (
+                ("norm_mixer", "attention.norm"),
+                ("mixer.qkv.each.0", "attention.qkv"),
+                ("mixer.out.each.0", "attention.proj"),
+                ("norm_mlp", "mlp.norm"),
+                ("mlp.feed.each.0.up", "mlp.main.0"),
+                ("mlp.feed.each.0.down", "mlp.main.2"),
+            )
+            return _pairs(f"{ours}backbone.blocks.{i}.", f"{theirs}attn_blocks.{i}.", *named)
+
+        return [
+            *_pairs(ours, theirs, ("embed.enter", "proj_in"), ("head.out", "proj_out")),
+            same(f"{ours}embed.positions.0.table", f"{theirs}pos_embed"),
+            *layers(_depth(own, f"{ours}backbone.blocks."), block),
+        ]
+
+    told = []
+    if _LABEL in own:
+        table = joined(_LABEL, [f"blocks.{i}.class_embed" for i in range(maps)], dim=-1)
+        told = [table.then(lambda x: x.squeeze(1), lambda x: x.unsqueeze(1))]
+    ignored = ((r"blocks\.\d+\.attn_mask", "the mask, which is computed"), ("var", "the variance of the base, which is one where maps scale"))
+    return Table("TarFlow", (*told, *layers(maps, one)), ignored)
+
+
 PAPERS: dict[str, Paper] = {
     "dit": Paper("DiT", dit),
     "sit": Paper("SiT", sit, {"network.time.scale": 1.0}),
     "var": Paper("VAR", var, {"conditions": {"label": (Spec(ClassLabel, {"classes": 1000}), ("modulate", "start"))}}),
     "mar": Paper("MAR", mar),
     "llamagen": Paper("LlamaGen", llamagen, {"network.backbone.rotary.interleaved": True}),
+    "tarflow": Paper("TarFlow", tarflow),
 }
 """By the name of a recipe. VAR's class is also what its first place holds; LlamaGen's rotation turns neighbours."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..core.distribution import Content, Sampling
 from ..core.errors import BadArgument
@@ -46,6 +47,8 @@ class Bijective(Process[Inverting]):
     noise: standard deviation of Gaussian noise on the data in training (section 2.4); denoise: one step of Tweedie's formula after generation (section 2.5).
     temperature scales the base's noise. Guidance acts in every map that is told something. deep: the map next to the noise is asked of the tower "deep", which
     may have more layers than the others (STARFlow, arXiv:2506.06276, section 3.2).
+    first: a sequence's first token, in the order of a map, is "asked" about like any other, from nothing; or it is "kept" as it is, and each token is fed at
+    its own place (TarFlow's code).
     `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.
     """
 
@@ -53,13 +56,24 @@ class Bijective(Process[Inverting]):
     likelihood = "exact"
     differentiates = True
 
-    def __init__(self, space: Space, maps: int = 4, noise: float = 0.05, denoise: bool = True, temperature: float = 1.0, deep: bool = False):
+    def __init__(
+        self,
+        space: Space,
+        maps: int = 4,
+        noise: float = 0.05,
+        denoise: bool = True,
+        temperature: float = 1.0,
+        deep: bool = False,
+        first: Literal["asked", "kept"] = "asked",
+    ):
         super().__init__()
         if maps < 1:
             raise BadArgument(f"a normalizing flow has at least one map, not {maps}")
         if not space.channels:
             raise BadArgument("a normalizing flow needs continuous tokens; use a codec such as Patches or a KL autoencoder")
-        self.maps, self.noise, self.denoise, self.temperature, self.deep = maps, noise, denoise, temperature, deep
+        if first not in ("asked", "kept"):
+            raise BadArgument(f"the first token is 'asked' about or 'kept' as it is, not {first!r}")
+        self.maps, self.noise, self.denoise, self.temperature, self.deep, self.kept = maps, noise, denoise, temperature, deep, first == "kept"
         self.unlike = ("deep",) if deep else ()
         self.sampling = Sampling()
         self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
@@ -68,14 +82,26 @@ class Bijective(Process[Inverting]):
     def _asked(self, tokens: Tokens, number: int, places: slice, progress: Tensor, pattern: Any) -> Query:
         """The question of one map. Its tower always sees a causal sequence: a reversed map lays the tokens in reverse, each with its own coordinate."""
         turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
-        fed, known = self._feed.fed(tokens, self._feed.plan(tokens, turn, self._orders[0]), places)
-        if not _whole(tokens):  # a reversed map has the padding first: the first real slot is fed nothing, as in a row without padding
-            doc = tokens.doc
-            known = known & torch.cat([known.new_zeros(len(doc), 1), doc[:, 1:] == doc[:, :-1]], 1)[:, places]
-            fed, pattern = fed.where(known, Content(vec=torch.zeros_like(fed.vec))), "any"  # type: ignore[arg-type]
+        whole = _whole(tokens)
+        if self.kept:  # places begin at the second: each slot is fed the token before it, where that one lies
+            first, last, _ = places.indices(tokens.length)
+            fed = tokens.at(slice(first - 1, last - 1))
+            known = torch.ones_like(fed.doc, dtype=torch.bool)
+            if not whole:  # what lies before the first real token is seen by nobody
+                fed, pattern = replace(fed, doc=torch.where(self._opens(tokens.doc)[:, places], -1, tokens.doc[:, places])), "any"
+        else:
+            fed, known = self._feed.fed(tokens, self._feed.plan(tokens, turn, self._orders[0]), places)
+            if not whole:  # a reversed map has the padding first: the first real slot is fed nothing, as in a row without padding
+                known = known & ~self._opens(tokens.doc)[:, places]
+                fed, pattern = fed.where(known, Content(vec=torch.zeros_like(fed.vec))), "any"  # type: ignore[arg-type]
         here = turn[:, places]
         lane = torch.zeros_like(here[:1]).expand(tokens.batch, -1)
         return Query(tokens=fed, known=known, turn=here, lane=lane, progress=progress, stage=self.stage(number), pattern=pattern)
+
+    @staticmethod
+    def _opens(doc: Tensor) -> Tensor:
+        """(B, L): nothing of its document lies before it."""
+        return torch.cat([torch.ones_like(doc[:, :1], dtype=torch.bool), doc[:, 1:] != doc[:, :-1]], 1)
 
     def stage(self, number: int) -> str:
         """The tower of a map."""
@@ -97,9 +123,13 @@ class Bijective(Process[Inverting]):
         progress = torch.zeros(tokens.batch, device=tokens.doc.device) if progress is None else progress
         for number in range(self.maps):
             laid = self.laid(tokens, number)
-            answer = net(self._asked(laid, number, slice(None), progress, "causal"))
+            answer = net(self._asked(laid, number, slice(int(self.kept), None), progress, "causal"))
             affine: Any = answer.distribution
-            z, each = affine.whiten(laid.vec.float())
+            z, each = affine.whiten(laid.vec[:, int(self.kept) :].float())
+            if self.kept:
+                opens = self._opens(laid.doc)
+                z = torch.where(opens[..., None], laid.vec.float(), F.pad(z, (0, 0, 1, 0)))
+                each = F.pad(each, (1, 0)).masked_fill(opens, 0.0)
             log_det = log_det + (each * laid.real).sum(-1)
             tokens = self.laid(replace(laid, vec=z), number)
             for name, due in answer.dues.items():
@@ -128,13 +158,26 @@ class Bijective(Process[Inverting]):
         return self._nats(net, replace(tokens, vec=noisy))[0]
 
     def asks(self, blank: Tokens) -> list[Ask]:
-        return [Ask(1, seen, self.stage(number)) for number in range(self.maps) for seen in range(blank.length)]
+        return [Ask(1, seen, self.stage(number)) for number in range(self.maps) for seen in range(blank.length - self.kept)]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Inverting:
         assert blank.vec is not None
         z = self.temperature * rng.split("base").normal(blank.vec.shape).to(blank.vec)
         wanted = blank.vec if given is not None and bool(given.any()) else None
-        return Inverting(tokens=replace(blank, vec=z), map=self.maps - 1, turn=0, out=torch.zeros_like(z), wanted=wanted, given=given, **begun(blank))
+        if self.kept and blank.length < 2:
+            raise BadArgument("a flow that keeps the first token needs a second one to map; write first='asked'")
+        state = Inverting(tokens=replace(blank, vec=z), map=self.maps - 1, turn=0, out=torch.zeros_like(z), wanted=wanted, given=given, **begun(blank))
+        return self._entered(state)
+
+    def _entered(self, state: Inverting) -> Inverting:
+        """At the beginning of a map's inversion."""
+        z = self.laid(state.tokens, state.map).vec
+        out = torch.zeros_like(z)
+        if self.kept:
+            out[:, 0] = z[:, 0]
+            if state.wanted is not None and state.map == 0:
+                out[:, 0] = torch.where(state.given[:, :1], state.wanted[:, 0], out[:, 0])
+        return replace(state, turn=int(self.kept), out=out)
 
     def step(self, net: Net, state: Inverting, *, rng: Rng) -> Inverting:
         """One turn of one map."""
@@ -143,18 +186,21 @@ class Bijective(Process[Inverting]):
         query = self._asked(replace(z, vec=state.out), number, slice(turn, turn + 1), state.progress, "full")
         affine: Any = net(query, remember=True).distribution
         here = affine.colour(z.vec[:, turn : turn + 1].float())
+        if self.kept and not _whole(z):
+            here = torch.where(self._opens(z.doc)[:, turn : turn + 1, None], z.vec[:, turn : turn + 1].float(), here)
         if state.wanted is not None and number == 0:
             here = torch.where(taken(state.given, slice(turn, turn + 1))[..., None], state.wanted[:, turn : turn + 1], here)
         out = state.out.clone()
         out[:, turn : turn + 1] = here.to(out)
-        asked = (self.maps - 1 - number) * length + turn + 1
-        state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * length)))
+        turns = length - self.kept
+        asked = (self.maps - number) * turns - length + turn + 1
+        state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * turns)))
         if turn + 1 < length:
             return state
         tokens = self.laid(replace(z, vec=out), number)
-        state = replace(state, tokens=tokens, map=number - 1, turn=0, out=torch.zeros_like(out))
         if number:
-            return state
+            return self._entered(replace(state, tokens=tokens, map=number - 1))
+        state = replace(state, tokens=tokens, map=-1, turn=0, out=torch.zeros_like(out))
         if self.denoise and self.noise:
             tokens = self._cleaned(net, tokens, state)
         return replace(state, tokens=tokens, done=torch.ones_like(state.done))

@@ -248,7 +248,7 @@ class Session:
                 record.prefixed = True
         if record is not None and record.prefixed and record.used:
             prefix = None
-        x = tower.embed(query, context.start, context.add, self._places(query, tower))
+        x = tower.embed(query, context.start, context.added(self.network.width, query.stage, list(self.towers)), self._places(query, tower))
         tokens = query.tokens
         coord, kind, turn, lane, doc, known, front = tokens.coord, tokens.kind, query.turn, query.lane, tokens.doc, query.known, 0
         ids = tokens.ids

@@ -52,6 +52,7 @@ def _probe(
     stack: Mapping[str, Any] | None = None,
     embed: Mapping[str, Any] | None = None,
     ungraded: Mapping[str, str] | None = None,
+    told: Mapping[str, Any] | None = None,
     **network: Any,
 ) -> Recipe:
     heads = {"heads": 4, **(mixer or {})}
@@ -66,7 +67,7 @@ def _probe(
         codec=codec,
         shape=shape,
         process=process,
-        conditions={} if place is None else {"label": (Spec(ClassLabel, {"classes": 5}), place)},
+        conditions={} if place is None else {"label": (Spec(ClassLabel, {"classes": 5, **(told or {})}), place)},
         guidance=None if place is None else Spec(ClassifierFree, {"scale": 2.0}),
         network=Spec(
             Network,
@@ -242,6 +243,17 @@ _PROBES = (
         place="prefix",
         embed=SEEN,
         ungraded=FLAT,
+    ),
+    _probe(
+        "probe-kept-first",
+        PATCHES,
+        (1, 16, 16),
+        Spec(Bijective, {"maps": 2, "noise": 0.1, "first": "kept"}),
+        Spec(AffineHead, {"bound": 1.0}),
+        place="add",
+        told={"mean": True, "stages": 2},
+        embed=SEEN,
+        stages=2,
     ),
     _probe("probe-prefixed-maps", PATCHES, (1, 16, 16), Spec(Bijective, {"maps": 2, "noise": 0.1}), Spec(AffineHead, {"bound": 1.0}), place="prefix", stages=2),
     _probe(

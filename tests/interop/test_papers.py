@@ -27,8 +27,9 @@ def listed(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
         if first == "#":
             size = found.setdefault(rest[0], {})
             continue
-        many = re.search(r"\{(\d+)\}", first)
-        names = [first] if many is None else [first.replace(many[0], str(i)) for i in range(int(many[1]))]
+        names = [first]
+        while many := re.search(r"\{(\d+)\}", names[0]):
+            names = [n.replace(many[0], str(i), 1) for n in names for i in range(int(many[1]))]
         size.update({n: tuple(map(int, rest)) for n in names})
     return found
 
@@ -64,6 +65,7 @@ def small(name):
         changes = {**half, "network.width": 16, "network.head.depth": 1, "network.head.hidden": 8, "network.backbone.buffer": 3}
     else:
         changes = {"network.width": 16, "network.backbone.depth": 2, "network.backbone.block.mixer.heads": 2}
+        changes |= {"shape": (3, 16, 16)} if name == "tarflow" else {}
         changes |= {"network.backbone.block.mlp.hidden": 24, "network.backbone.rotary.head_width": 8} if name == "llamagen" else {}
     return paper(name).but(changes, sizes={}, tiny={}, facts=())
 
@@ -126,6 +128,26 @@ def test_a_bare_file_and_what_a_training_script_leaves(letters, inside):
     system = load_paper(file, recipe, pickled=True)
     assert torch.equal(system.conditioning.parts["label"].table.weight, theirs["y_embedder.embedding_table.weight"])
     assert not system.training
+
+
+def test_maps_have_tables_of_their_own():
+    """TarFlow's classes: each map's table is its own columns of ours, and without classes there is none."""
+    recipe = small("tarflow")
+    own = own_of(recipe)
+    table = PAPERS["tarflow"].table(own)
+    theirs = {n: torch.randn(shape) for n, shape in table.their_shapes(own).items()}
+    ours = table.ours(own, theirs.__getitem__)["conditioning.parts.label.table.weight"]
+    assert torch.equal(ours[7, 3 * 16 : 4 * 16], theirs["blocks.3.class_embed"][7, 0])
+    free = own_of(recipe.but({"conditions": {}}))
+    assert not any("class_embed" in n for n in PAPERS["tarflow"].table(free).their_shapes(free))
+    with pytest.raises(CheckpointError, match="'blocks.0.class_embed' has no place here"):
+        PAPERS["tarflow"].table(free).check(free, table.their_shapes(own))
+    bare = {n: s for n, s in table.their_shapes(own).items() if "class_embed" not in n}
+    with pytest.raises(CheckpointError, match="has no 'blocks.0.class_embed'"):
+        table.check(own, bare)
+    halved = {n: (s[0] // 2, *s[1:]) if "proj_out" in n else s for n, s in table.their_shapes(own).items()}  # maps that keep volume (nvp off)
+    with pytest.raises(CheckpointError, match="'blocks.0.proj_out.weight' has shape"):
+        table.check(own, halved)
 
 
 def test_safetensors_need_no_permission(letters):

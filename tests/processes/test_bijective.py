@@ -14,6 +14,7 @@ from omniform.backbones.embed import Embed
 from omniform.backbones.mlp import Mlp
 from omniform.backbones.positions import LearnedPositions
 from omniform.backbones.stack import Stack
+from omniform.conditions.conditioning import ClassLabel
 from omniform.core.errors import BadArgument
 from omniform.core.net import Context
 from omniform.core.process import generate
@@ -57,19 +58,22 @@ class InDouble:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("first", ["asked", "kept"])
 @pytest.mark.parametrize("maps", [1, 2, 3])
-def test_data_to_base_and_back(maps):
-    net, process = network(maps), Bijective(SPACE, maps=maps, noise=0.0, denoise=False)
+def test_data_to_base_and_back(maps, first):
+    net, process = network(maps), Bijective(SPACE, maps=maps, noise=0.0, denoise=False, first=first)
     rows, rng = 5, Rng.seeded(0, 5)
     made = generate(process, net.open(Context(rows), memory="kv"), SPACE.blank(rows), rng=rng)
     base = process.init(SPACE.blank(rows), rng=rng.split("init")).tokens.vec
     back, _, _ = process.forward_map(net.open(Context(rows)), made)
     assert float((back.vec - base).abs().max()) < 1e-4 and float((made.vec - base).abs().max()) > 0.1
+    assert torch.equal(made.vec[:, 0], base[:, 0]) == (first == "kept" and maps == 1), "the first of one order is the last of the next"
 
 
+@pytest.mark.parametrize("first", ["asked", "kept"])
 @pytest.mark.parametrize("maps", [1, 2, 3])
-def test_the_log_determinant_is_the_jacobians(maps):
-    net, process = network(maps).double(), Bijective(SPACE, maps=maps, noise=0.0)
+def test_the_log_determinant_is_the_jacobians(maps, first):
+    net, process = network(maps).double(), Bijective(SPACE, maps=maps, noise=0.0, first=first)
     x = torch.randn(1, L, C, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     blank = SPACE.blank(1)
 
@@ -131,9 +135,10 @@ def test_denoising_is_tweedies_formula():
 
 
 @torch.no_grad()
-def test_padding_changes_nothing():
+@pytest.mark.parametrize("first", ["asked", "kept"])
+def test_padding_changes_nothing(first):
     """Rows of two of the three places say what rows of two places say, whatever stands in the padding: maps in reverse lay it out first."""
-    net, process = network(3), Bijective(SPACE, maps=3, noise=0.0)
+    net, process = network(3), Bijective(SPACE, maps=3, noise=0.0, denoise=False, first=first)
     short = SPACE.blank(4).at(slice(0, 2))
     said = torch.randn(4, 2, C, generator=torch.Generator().manual_seed(2))
     alone = process.bound(net.open(Context(4)), replace(short, vec=said), rng=Rng.seeded(0, 4))
@@ -143,6 +148,10 @@ def test_padding_changes_nothing():
         doc = torch.where(torch.arange(L) < 2, 0, -1).expand(4, -1).clone()
         padded = replace(blank, vec=vec, doc=doc)
         assert torch.allclose(process.bound(net.open(Context(4)), padded, rng=Rng.seeded(0, 4)), alone, atol=1e-5)
+    apart = generate(process, net.open(Context(4), memory="kv"), padded, rng=Rng.seeded(0, 4))
+    back, _, _ = process.forward_map(net.open(Context(4)), apart)
+    base = process.init(padded, rng=Rng.seeded(0, 4).split("init")).tokens.vec
+    assert torch.allclose(back.vec[:, :2], base[:, :2], atol=1e-4), "what is padded inverts"
     turned = Bijective.laid(replace(padded, kind=torch.arange(L).expand(4, -1)), 1)
     assert turned.doc.tolist() == [[-1, 0, 0]] * 4 and turned.kind.tolist() == [[2, 1, 0]] * 4
 
@@ -231,3 +240,29 @@ def test_a_class_that_one_map_is_told_is_unheard_by_the_others():
 
         system.process.forward_map(ear, system.codec.space.blank(1))
     assert torch.equal(heard["b0", 2], heard["b0", 5]) and not torch.allclose(heard["deep", 2], heard["deep", 5])
+
+
+@torch.no_grad()
+def test_each_map_may_be_told_something_of_its_own():
+    """Its columns of a wide vector onto every token; unsaid is the mean of the classes; a width that fits nothing is refused."""
+    net, label = network(2), ClassLabel(16, 3, mean=True, stages=2, std=1.0)
+    blank = SPACE.blank(1)
+    told = Context(1, add=label.encode([2]).pooled)
+    answer = lambda context: Bijective(SPACE, maps=2, noise=0.0, first="kept").forward_map(net.open(context), blank)[0].vec  # noqa: E731
+    other = told.add.clone()
+    other[:, 16:] = other[:, 16:].flip(1)
+    assert not torch.allclose(answer(told), answer(Context(1, add=other)))
+    one = Bijective(SPACE, maps=1, noise=0.0, first="kept")
+    first = lambda add: one.forward_map(net.open(Context(1, add=add)), blank)[0].vec  # noqa: E731
+    assert torch.equal(first(told.add), first(other)) and torch.equal(first(told.add), first(told.add[:, :16]))
+    assert torch.allclose(label.null(4).pooled, label.table.weight.mean(0).expand(4, -1)) and len(label.table.weight) == 3
+    with pytest.raises(BadArgument, match="is a vector of 16, or as many as the network has stages"):
+        first(torch.zeros(1, 48))
+
+
+def test_what_keeps_its_first_token_needs_a_second():
+    space = Space(axes=(Axis("time", 1),), channels=1)
+    with pytest.raises(BadArgument, match="'asked' about or 'kept'"):
+        Bijective(space, first="given")
+    with pytest.raises(BadArgument, match="write first='asked'"):
+        Bijective(space, first="kept").init(space.blank(1), rng=Rng.seeded(0, 1))

@@ -10,6 +10,7 @@ from ...backbones.embed import Embed
 from ...backbones.mlp import Mlp
 from ...backbones.positions import Rotary
 from ...backbones.stack import Stack
+from ...conditions.conditioning import ClassLabel
 from ...core.spec import Spec
 from ...heads.affine import AffineHead
 from ...processes.bijective import Bijective
@@ -29,7 +30,7 @@ RECIPE = TARFLOW.but(
     {
         "codec": KL.codec,
         "shape": (3, 256, 256),
-        "conditions": {"label": (TARFLOW.conditions["label"][0], "prefix")},
+        "conditions": {"label": (Spec(ClassLabel, {"classes": 1000}), "prefix")},
         "network.width": 2048,
         "network.stages": 5,
         "network.embed": Spec(Embed),
