@@ -15,6 +15,14 @@ _LEAST, _MOST = 1e-4, 1e8
 """What is added below the ratio of gradients, and its largest value (the official code)."""
 
 
+def balance(wanted: Tensor, loss: Tensor, layer: Tensor, most: float = _MOST) -> Tensor:
+    """|gradient of wanted| / |gradient of loss| at a layer's weight (VQGAN, arXiv:2012.09841, equation 7), itself without gradient; 1 where nothing learns."""
+    if not (loss.requires_grad and wanted.requires_grad):
+        return torch.ones((), device=loss.device)
+    aim, own = (torch.autograd.grad(x, layer, retain_graph=True)[0].norm() for x in (wanted, loss))
+    return (aim / (own + _LEAST)).clamp(max=most)
+
+
 class Alignment(nn.Module):
     """The vision-foundation loss of VA-VAE (arXiv:2501.01423, section 3, equations 1 to 5): latents (B, C, h, w), through a 1 x 1 convolution without bias,
     against features (B, F, h, w) of a frozen encoder. near: mean ReLU(1 - m1 - cos(z', f)) place by place; alike: mean ReLU(|cos(z'_i, z'_j) - cos(f_i, f_j)|
@@ -46,10 +54,7 @@ class Alignment(nn.Module):
     def forward(self, latent: Tensor, pixels: Tensor, reconstruction: Tensor, layer: Tensor) -> Tensor:
         """What it adds to the loss; layer: the weight at which gradients are compared."""
         loss = self.terms(latent, pixels)
-        if not (loss.requires_grad and reconstruction.requires_grad):
-            return self.weight * loss
-        wanted, mine = (torch.autograd.grad(x, layer, retain_graph=True)[0].norm() for x in (reconstruction, loss))
-        return self.weight * (wanted / (mine + _LEAST)).clamp(max=_MOST) * loss
+        return self.weight * balance(reconstruction, loss, layer) * loss
 
 
 class Orientations(nn.Module):
@@ -63,9 +68,11 @@ class Orientations(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         grey = F.pad(pixels.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
         dx, dy = grey[:, :, 1:-1, 2:] - grey[:, :, 1:-1, :-2], grey[:, :, 2:, 1:-1] - grey[:, :, :-2, 1:-1]
+        blank = (dx == 0) & (dy == 0)
+        dx = dx.masked_fill(blank, 1.0)  # an angle has no gradient where nothing changes; its vote is taken out below
         share = (torch.atan2(dy, dx) % math.pi) / math.pi * self.bins
         low = share.floor()
         spread = torch.arange(self.bins, device=pixels.device)[None, :, None, None]
         votes = sum(w * (spread == (at % self.bins)) for at, w in ((low, 1 - (share - low)), (low + 1, share - low)))
-        cells = F.avg_pool2d(votes * torch.hypot(dx, dy), self.cell)
+        cells = F.avg_pool2d(votes * torch.hypot(dx, dy).masked_fill(blank, 0.0), self.cell)
         return F.normalize(torch.cat([cells, torch.full_like(cells[:, :1], self.flat)], 1), dim=1)

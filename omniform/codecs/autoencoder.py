@@ -153,7 +153,9 @@ class Autoencoder(LearnedCodec):
         if self.critic is None:
             return (Losses(parts, count),)
         picture = self.distortion.picture(said)
-        return Losses({**parts, **self.critic.opinion(picture)}, count), self.critic.loss(pixels, picture)
+        last = [layer for layer in self.decoder if isinstance(layer, nn.Conv2d)][-1].weight
+        opinion = self.critic.opinion(picture, sum(off.values()), last)
+        return Losses({**parts, **opinion}, count), self.critic.loss(pixels, picture)
 
     @torch.no_grad()
     def settle(self, data: Any) -> None:

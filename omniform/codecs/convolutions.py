@@ -71,8 +71,9 @@ class Convolutions:
     """Encoder and decoder of VQGAN (Esser et al. 2021, arXiv:2012.09841, table 7) and latent diffusion (arXiv:2112.10752, appendix G and official code).
 
     widths: of each resolution, fine to coarse, halved between them. depth: residual blocks a resolution, one more in the decoder. groups: of the norms.
-    looks: attention between the two blocks in the middle. inner: channels of the latents where the networks meet them, if others than the bottleneck's
-    (before its map of 1 x 1). maps: whether there is such a map behind the encoder and before the decoder.
+    looks: attention between the two blocks in the middle. coarse: and behind each block of the coarsest resolution (VQGAN's official code). inner: channels of
+    the latents where the networks meet them, if others than the bottleneck's (before its map of 1 x 1). maps: whether there is such a map behind the encoder
+    and before the decoder.
     """
 
     def __init__(
@@ -83,25 +84,35 @@ class Convolutions:
         looks: bool = True,
         inner: int = 0,
         maps: tuple[bool, bool] = (True, True),
+        coarse: bool = False,
     ):
         if not widths or depth < 1 or any(w < 1 or w % groups for w in widths):
             raise BadArgument(f"expected widths that {groups} groups divide and a depth of 1 or more, found {tuple(widths)} and {depth}")
         if inner and not all(maps):
             raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
         self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
+        self.coarse = coarse
         self.stride = 1 << (len(widths) - 1)
 
     def _middle(self) -> list[nn.Module]:
         width, groups = self.widths[-1], self.groups
         return [Widening(width, width, groups), *([Looking(width, groups)] if self.looks else []), Widening(width, width, groups)]
 
+    def _level(self, level: int, into: int, blocks: int) -> list[nn.Module]:
+        """Residual blocks of one resolution, the first of them from another width."""
+        width, made = self.widths[level], []
+        for number in range(blocks):
+            made += [Widening(width if number else into, width, self.groups)]
+            made += [Looking(width, self.groups)] if self.coarse and level + 1 == len(self.widths) else []
+        return made
+
     def encoder(self, colours: int, out: int) -> nn.Sequential:
         """Pixels (B, colours, H, W) to latents (B, out, H / stride, W / stride)."""
         layers: list[nn.Module] = [nn.Conv2d(colours, self.widths[0], 3, padding=1)]
-        for level, width in enumerate(self.widths):
+        for level in range(len(self.widths)):
             before = self.widths[max(level - 1, 0)]
             layers += [Halved(before)] if level else []
-            layers += [Widening(width if i else before, width, self.groups) for i in range(self.depth)]
+            layers += self._level(level, before, self.depth)
         end = [nn.GroupNorm(self.groups, self.widths[-1], eps=1e-6), nn.SiLU(), nn.Conv2d(self.widths[-1], self.inner or out, 3, padding=1)]
         return nn.Sequential(*layers, *self._middle(), *end, *([nn.Conv2d(self.inner or out, out, 1)] if self.maps[0] else []))
 
@@ -111,7 +122,7 @@ class Convolutions:
         layers += [nn.Conv2d(self.inner or into, self.widths[-1], 3, padding=1), *self._middle()]
         before = self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
-            layers += [Widening(width if i else before, width, self.groups) for i in range(self.depth + 1)]
+            layers += self._level(level, before, self.depth + 1)
             layers += [Doubled(width)] if level else []
             before = width
         return nn.Sequential(*layers, nn.GroupNorm(self.groups, before, eps=1e-6), nn.SiLU(), nn.Conv2d(before, colours, 3, padding=1))

@@ -108,12 +108,3 @@ class Coarse(Order):
     def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
         time, book = coord[0, :, self.time], coord[0, :, self.book]
         return _shared(coord, _dense(book * (time.max() + 1) + time))
-
-
-class Together(Order):
-    """Everything at once."""
-
-    pattern: Pattern = "full"
-
-    def turns(self, coord: Tensor, *, rng: Rng) -> Tensor:
-        return _shared(coord, torch.zeros(coord.shape[1], dtype=torch.long, device=coord.device))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..backbones.mlp import Experts, RoutedLinear
 from ..backbones.streams import Streams
+from ..core.codec import player_parameters
 from ..core.errors import BadArgument
 from ..core.net import Context, Net, parameters_of
 from ..core.process import Ask
@@ -88,7 +89,7 @@ def built(recipe: Recipe) -> System | CodecSystem:
 def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     """Of a recipe at a size (`recipe.sized(...)`). costs False: without multiply-adds, which take longer (a second)."""
     system = built(recipe).train()
-    codec = parameters_of({"codec": system.codec})
+    codec = sum(p.numel() for p in player_parameters(system.codec)["main"])  # a critic, and what is frozen, codes nothing
     space = system.codec.space
     if isinstance(system, CodecSystem):
         return Counts(0, 0, codec, space.length)

@@ -1,4 +1,4 @@
-"""No part is used by nobody: every public class of the rooms of parts is named by a recipe, by another part or by an experiment, or a planned row awaits it."""
+"""No part is used by nobody: every public class of the rooms of parts is named by a recipe, by another part or by an experiment."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ import ast
 from pathlib import Path
 
 import omniform
-from omniform.catalogue import rows
 
 HOUSE = Path(omniform.__file__).parent
 ROOMS = ("codecs", "backbones", "heads", "conditions", "processes")
 BESIDE = (HOUSE.parent / "experiments", HOUSE.parent / "examples")
-AWAITED = {
-    "AxialPositions": "axial-transformer",  # a learned vector an axis, summed
-    "BPE": "omni-dna",  # pieces of DNA
-    "PatchCritic": "video-ldm-align-your-latents",  # its autoencoder learns against one
-    "Perceptual": "video-ldm-align-your-latents",  # and by features
-    "Together": "paraformer",  # a transcript in one question
-}
-"""Class that nothing uses yet -> the row whose recipe will; once that row is built, it does or the class goes."""
 
 
 def tree(path: Path) -> ast.Module:
@@ -59,13 +50,8 @@ def users() -> set[str]:
 
 def test_no_part_is_used_by_nobody():
     used = users()
-    awaited = {name for name, row in AWAITED.items() if {"recipe", "part"} & set(rows()[row].planned)}
-    idle = sorted(name for name in parts() if name not in used and name not in awaited)
+    idle = sorted(name for name in parts() if name not in used)
     assert not idle, f"nobody uses {', '.join(idle)}: put it into a recipe or an experiment, or delete it"
-
-
-def test_what_is_awaited_is_there():
-    assert set(AWAITED) <= set(parts()) and set(AWAITED.values()) <= set(rows())
 
 
 def test_a_class_that_only_names_itself_is_seen():

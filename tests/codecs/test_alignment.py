@@ -62,6 +62,20 @@ def test_orientations_of_stripes():
     assert torch.equal(flat[:, -1], torch.ones(1, 2, 2)) and not flat[:, :-1].any()
 
 
+def test_orientations_have_gradients_also_where_nothing_changes():
+    seen = Orientations(bins=4, cell=4)
+    half = torch.zeros(1, 1, 8, 8, dtype=torch.double)
+    half[..., 4:] = torch.rand(1, 1, 8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    pixels, weight = half.clone().requires_grad_(), torch.randn(1, 5, 2, 2, dtype=torch.double)
+    (slope,) = torch.autograd.grad((seen(pixels) * weight).sum(), pixels)
+    assert bool(slope.isfinite().all()) and not slope[..., :2].any() and bool(slope[..., 4:].any())
+    step = torch.zeros_like(half)
+    step[0, 0, 3, 6] = 1e-6
+    with torch.no_grad():
+        change = ((seen(half + step) - seen(half - step)) * weight).sum() / 2e-6
+    assert float(slope[0, 0, 3, 6]) == pytest.approx(float(change), rel=1e-4, abs=1e-7)
+
+
 def test_a_column_is_a_token():
     codec = Frames((2, 3, 5), scale=2.0, shift=0.5)
     data = torch.randn(4, 2, 3, 5)

@@ -45,6 +45,30 @@ def test_r1_is_the_squared_slope():
     assert critic.loss(REAL, FAKE).parts["r1"].detach() == pytest.approx(float(1.5 * slope.square().sum()), rel=1e-4)
 
 
+def test_a_balanced_opinion_moves_the_last_layer_as_much_as_the_reconstruction():
+    critic, layer = PatchCritic(1, width=8, weight=0.5, balanced=True), torch.nn.Conv2d(1, 1, 3, padding=1)
+    said = layer(FAKE)
+    rebuilt = 17 * (said - REAL).abs().sum()
+    loss = critic.opinion(said, rebuilt, layer.weight)["adversarial"]
+    one, other = (torch.autograd.grad(x, layer.weight, retain_graph=True)[0].norm() for x in (rebuilt, loss))
+    assert float(other / one) == pytest.approx(0.5, rel=1e-2)
+    with torch.no_grad():
+        assert float(critic.opinion(said, rebuilt, layer.weight)["adversarial"]) == pytest.approx(-0.5 * float(critic(said).mean()) * said.numel(), rel=1e-5)
+
+
+def test_before_the_start_neither_moves_the_other_and_only_training_counts():
+    critic, fake = PatchCritic(1, width=8, start=2), FAKE.clone().requires_grad_()
+    for _ in range(2):
+        critic.eval().loss(REAL, FAKE)
+        with torch.no_grad():
+            critic.train().loss(REAL, FAKE)
+        assert critic.opinion(fake)["adversarial"] == 0 and critic.loss(REAL, FAKE).mean() == 0
+    assert critic.opinion(fake)["adversarial"] != 0 and critic.loss(REAL, FAKE).mean() > 0
+    again = PatchCritic(1, width=8, start=2)
+    again.load_state_dict(critic.state_dict())
+    assert torch.equal(again.opinion(fake)["adversarial"], critic.opinion(fake)["adversarial"]), "what was heard is saved"
+
+
 def test_it_learns_to_tell_noise_from_stripes():
     torch.manual_seed(0)
     critic = PatchCritic(1, width=8)
@@ -59,6 +83,6 @@ def test_it_learns_to_tell_noise_from_stripes():
 
 
 def test_bad_arguments_are_refused():
-    for arguments in ({"depth": 0}, {"weight": -1.0}, {"r1": -1.0}):
+    for arguments in ({"depth": 0}, {"weight": -1.0}, {"r1": -1.0}, {"start": -1}):
         with pytest.raises(BadArgument):
             PatchCritic(1, **arguments)

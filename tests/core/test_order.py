@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omniform.core.errors import BadArgument, ShapeError
-from omniform.core.order import Along, BlocksOf, Coarse, Delay, Raster, Shuffle, Together
+from omniform.core.order import Along, BlocksOf, Coarse, Delay, Raster, Shuffle
 from omniform.core.query import visible
 from omniform.core.rng import Rng
 from omniform.core.tokens import Axis, Space
@@ -36,7 +36,6 @@ def test_orders_are_what_they_say():
     assert torch.equal(turns(Along("time", SOUND))[0], t)
     assert torch.equal(turns(Along("scale", PYRAMID), PYRAMID)[0], torch.tensor([0] + [1] * 4 + [2] * 9))
     assert torch.equal(turns(BlocksOf(5))[0], torch.tensor([0] * 5 + [1] * 5 + [2] * 2))
-    assert not turns(Together()).any()
 
 
 def test_a_shuffle_is_another_in_every_row_and_uniform():
@@ -48,7 +47,7 @@ def test_a_shuffle_is_another_in_every_row_and_uniform():
 
 @pytest.mark.parametrize(
     "order",
-    [Raster(), Raster(True), Shuffle(), BlocksOf(5), Delay("time", "book", SOUND), Along("time", SOUND), Along("book", SOUND), Together()],
+    [Raster(), Raster(True), Shuffle(), BlocksOf(5), Delay("time", "book", SOUND), Along("time", SOUND), Along("book", SOUND)],
     ids=lambda o: type(o).__name__,
 )
 def test_the_pattern_is_a_promise_kept(order):

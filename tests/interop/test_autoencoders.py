@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 import omniform as of
 from omniform.codecs.autoencoder import Autoencoder
 from omniform.codecs.bottleneck import KL
-from omniform.codecs.convolutions import Convolutions
+from omniform.codecs.convolutions import Convolutions, Looking
 from omniform.core.errors import BadArgument, CheckpointError
 from omniform.core.spec import Spec
 from omniform.interop.adopting import adopt
+from omniform.interop.autoencoders import kl_written
 
 from .test_pictures import near, stirred
 
@@ -91,6 +92,27 @@ def test_a_network_has_the_stride_of_its_codec():
         Convolutions((8,), groups=4, inner=3, maps=(True, False))
 
 
+@pytest.mark.parametrize("way, sizes, middle, num", [("encoder", (1, 4), -1, 2), ("decoder", (4, 1), 0, 3)])
+def test_attention_at_the_coarsest_resolution_is_vqgans(way, sizes, middle, num):
+    """One behind every block of that resolution, beside the middle's own; silent, they change nothing."""
+    plain, coarse = (getattr(Convolutions((8, 16), depth=2, groups=4, coarse=c), way)(*sizes) for c in (False, True))
+    looks = [m for m in coarse if isinstance(m, Looking)]
+    added = [m for m in looks if m is not looks[middle]]
+    assert len(added) == num and all(m.out.weight.shape == (16, 16) for m in added)
+    for mine, its in zip(plain, [m for m in coarse if not any(m is a for a in added)], strict=True):
+        its.load_state_dict(mine.state_dict())
+    for m in added:
+        torch.nn.init.zeros_(m.out.weight)
+        torch.nn.init.zeros_(m.out.bias)
+    x = torch.randn(2, sizes[0], 8, 8)
+    with torch.no_grad():
+        near(coarse(x), plain(x))
+        for m in added:
+            torch.nn.init.normal_(m.out.weight)
+            assert not torch.allclose(coarse(x), plain(x), atol=1e-3)
+            torch.nn.init.zeros_(m.out.weight)
+
+
 def test_a_folder_and_names_of_older_files(tmp_path):
     model = stirred(AutoencoderKL(**KLS["kl of three resolutions"]))
     model.save_pretrained(tmp_path)
@@ -129,3 +151,10 @@ def test_a_configuration_that_is_not_built_here(change, says, tmp_path):
     with pytest.raises(CheckpointError, match=says) as error:
         of.load(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_attention_that_diffusers_has_no_name_for_does_not_leave():
+    for coarse in (False, True):
+        network = Spec(Convolutions, {"widths": (8, 8), "groups": 4, "coarse": coarse})
+        spec = Spec(Autoencoder, {"stride": 2, "bottleneck": Spec(KL, {"channels": 2}), "network": network})
+        assert (kl_written(spec.build(shape=(1, 8, 8)), spec, "codec.") is None) == coarse

@@ -18,7 +18,7 @@ from omniform.backbones.positions import LearnedPositions, Rotary
 from omniform.backbones.stack import Stack
 from omniform.core.errors import BadArgument, LaneError, TurnError
 from omniform.core.net import Context, Encoded
-from omniform.core.order import BlocksOf, Raster, Together
+from omniform.core.order import BlocksOf, Order, Raster
 from omniform.core.query import PRELUDE, Query
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
@@ -105,6 +105,15 @@ def logits(answer):
 def same(x, y, tol=1e-9):
     assert x.shape == y.shape and bool(torch.isfinite(x).all())
     assert float((x - y).abs().max()) < tol, f"differs by {float((x - y).abs().max()):.1e}"
+
+
+class Together(Order):
+    """Everything at once, as a masked process or a flow asks."""
+
+    pattern = "full"
+
+    def turns(self, coord, *, rng):
+        return torch.zeros(coord.shape[:2], dtype=torch.long)
 
 
 pytestmark = pytest.mark.usefixtures("_no_grad")

@@ -1,21 +1,21 @@
 """LlamaGen: LLaMA's block over image codes in raster order, the class as the token that the sequence starts from, rotations by row and column.
 
 Sun et al. 2024, arXiv:2406.06525, section 3.1 and table 1; block, rotation (none at the class, whose query and key are zero) and dropout of the official
-code. The codec is VQ of 16,384 codes of 8 numbers on the unit sphere at stride 16 (section 3.1), in our autoencoder's shape and not in VQGAN's.
+code. The codec is the paper's own: 16,384 codes of 8 numbers on the unit sphere at stride 16 (section 3.1; `vqgan`, size "VQ-16").
 """
 
-from ...codecs.bottleneck import VQ
 from ...conditions.conditioning import ClassLabel
 from ...conditions.guidance import ClassifierFree
 from ...core.spec import Spec
 from ...processes.feeds import Shift
 from ...system.recipe import Fact, Source
-from ..codec.vq import RECIPE as CODES
+from ..codec.vq import RECIPE as VQ
+from ..codec.vqgan import RECIPE as VQGAN
 from ..text.llama import RECIPE as LLAMA
 
 RECIPE = LLAMA.but(
     {
-        "codec": CODES.codec.but({"bottleneck": Spec(VQ, {"codes": 16384, "channels": 8, "normalise": True, "ema": 0.0})}),
+        "codec": VQGAN.sized("VQ-16").codec,
         "shape": (3, 256, 256),
         "conditions": {"label": (Spec(ClassLabel, {"classes": 1000}), "start")},
         "guidance": Spec(ClassifierFree, {"scale": 2.0}),
@@ -54,7 +54,7 @@ RECIPE = LLAMA.but(
         },
     },
     tiny={
-        "codec": CODES.sized("tiny").codec,
+        "codec": VQ.sized("tiny").codec,
         "shape": (1, 28, 28),
         "network.width": 128,
         "network.backbone.depth": 6,
@@ -70,9 +70,7 @@ RECIPE = LLAMA.but(
         Fact("parameters", "XL", 774_699_520, 1e-5, "official code, counted; table 1: 775 M"),
         Fact("parameters", "XXL", 1_410_972_672, 1e-5, "official code, counted; table 1: 1.4 B"),
         Fact("parameters", "3B", 3_096_659_200, 1e-5, "official code, counted; table 1: 3.1 B"),
-        Fact(
-            "codec_parameters", "B", 71_883_403, 0.01, "official code, counted", differs="the codec is our autoencoder, not VQGAN's"
-        ),
+        Fact("codec_parameters", "B", 71_883_403, 0, "official code, counted"),
         Fact("tokens", "B", 256, 0, "section 3.1: 16 x 16 codes"),
         Fact("steps", "B", 256, 0, "one code a question"),
     ),
