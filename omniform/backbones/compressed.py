@@ -17,6 +17,26 @@ def _mapped(width: int, into: int) -> nn.Sequential:
     return nn.Sequential(nn.RMSNorm(width, eps=1e-6), nn.Linear(width, into, bias=False))
 
 
+def together(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
+    """(B, L, D) -> (B, L / factor^2, factor^2 D), a square's places in raster order. grid: of the squares."""
+    rows, columns = grid
+    return x.unflatten(1, (rows, factor, columns, factor)).transpose(2, 3).reshape(len(x), rows * columns, -1)
+
+
+def apart(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
+    """The inverse."""
+    rows, columns = grid
+    return x.unflatten(2, (factor, factor, -1)).unflatten(1, (rows, columns)).transpose(2, 3).reshape(len(x), rows * columns * factor**2, -1)
+
+
+def within(env: Env, small: Space, rows: int, front: int = 0) -> Env:
+    """What parts over a smaller grid consult: its places behind a prefix, all of one kind and seen by all."""
+    places = small.places.to(env.coord)
+    coord = in_every_row(torch.cat([places.new_zeros(front, 2), places]), rows)  # in every row the same: positions are made once
+    zero = in_every_row(torch.zeros_like(coord[0, :, 0], dtype=torch.long), rows)
+    return replace(env, coord=coord, kind=zero, turn=zero, lane=zero, doc=zero, known=zero == 0, rotation=None, ids=None)
+
+
 class Compressed(Block):
     """factor x factor codes of a grid as one place of `inner`, and back: x (B, prefix + L, D), inner sees prefix + L / factor^2.
 
@@ -43,13 +63,11 @@ class Compressed(Block):
 
     def together(self, x: Tensor) -> Tensor:
         """(B, L, D) -> (B, L / factor^2, factor^2 D), a square's places in raster order."""
-        (rows, columns), f = self.grid, self.factor
-        return x.unflatten(1, (rows, f, columns, f)).transpose(2, 3).reshape(len(x), rows * columns, -1)
+        return together(x, self.grid, self.factor)
 
     def apart(self, x: Tensor) -> Tensor:
         """The inverse."""
-        (rows, columns), f = self.grid, self.factor
-        return x.unflatten(2, (f, f, -1)).unflatten(1, (rows, columns)).transpose(2, 3).reshape(len(x), rows * columns * f * f, -1)
+        return apart(x, self.grid, self.factor)
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if env.pattern != "full" or env.record is not None:
@@ -57,11 +75,7 @@ class Compressed(Block):
         front, x = x[:, : env.prefix], self.enter(x[:, env.prefix :])
         if self.down is not None:
             x = self.down[1](self.together(self.down[0](x)))
-        places = self.small.places.to(env.coord)
-        coord = in_every_row(torch.cat([places.new_zeros(env.prefix, 2), places]), len(x))  # in every row the same: positions are made once
-        zero = in_every_row(torch.zeros_like(coord[0, :, 0], dtype=torch.long), len(x))
-        inside = replace(env, coord=coord, kind=zero, turn=zero, lane=zero, doc=zero, known=zero == 0, rotation=None, ids=None)
-        y = self.inner(torch.cat([front.to(x.dtype), self.into(x)], 1), inside)
+        y = self.inner(torch.cat([front.to(x.dtype), self.into(x)], 1), within(env, self.small, len(x), env.prefix))
         y = self.leave(y[:, env.prefix :])
         if self.up is not None:
             y = self.apart(self.up(y))

@@ -91,13 +91,13 @@ class AdaLN(nn.Module):
     section 2.3) the map is the stack's and each block adds a learned offset (SharedAdaLN).
     """
 
-    def __init__(self, width: int, chunks: int, zero: bool = True, told: int | None = None):
+    def __init__(self, width: int, chunks: int, zero: bool = True, told: int | None = None, bias: bool = True):
         super().__init__()
         self.chunks = chunks
-        self.out = nn.Linear(told or width, chunks * width)
+        self.out = nn.Linear(told or width, chunks * width, bias=bias)
         if zero:
-            nn.init.zeros_(self.out.weight)
-            nn.init.zeros_(self.out.bias)
+            for part in self.out.parameters():
+                nn.init.zeros_(part)
 
     def forward(self, modulation: Tensor) -> tuple[Tensor, ...]:
         """(B, 1 or L, D) -> chunks of the same shape."""
@@ -141,7 +141,7 @@ class Modulated(nn.Module):
     """A norm and then shift and scale: what stands at the end of a stack.
 
     by "map": adaLN's map of the modulation; "table": the modulation itself beside a learned (2, D) table, neither activated nor mapped (PixArt-alpha's code,
-    Wan's, LTX-Video's). kind, affine: of the norm (LightningDiT's is RMS with weights). told: how wide the modulation is.
+    Wan's, LTX-Video's). kind, affine: of the norm (LightningDiT's is RMS with weights). told: how wide the modulation is. bias: of norm and map.
     """
 
     def __init__(
@@ -152,12 +152,13 @@ class Modulated(nn.Module):
         by: Literal["map", "table"] = "map",
         told: int | None = None,
         eps: float = 1e-6,
+        bias: bool = True,
     ):
         super().__init__()
         if by not in ("map", "table"):
             raise BadArgument(f"the last norm is modulated by a 'map' or by a 'table', not {by!r}")
-        self.norm = norm(kind, width, affine=affine, eps=eps)
-        self.map = AdaLN(width, 2, told=told) if by == "map" else None
+        self.norm = norm(kind, width, affine=affine, eps=eps, bias=bias)
+        self.map = AdaLN(width, 2, told=told, bias=bias) if by == "map" else None
         self.table = nn.Parameter(torch.randn(2, width) / width**0.5) if by == "table" else None
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ class Caption(Conditioner):
     a fixed random vector for each byte and each place (ours). Shorter ones are padded with zeros, which nobody sees where `mask`. into: tokens go through
     Linear, tanh-GELU, Linear (PixArt-alpha, arXiv:2310.00426), through one Linear (SD3, arXiv:2403.03206, section 4), or stay as they are. pool: the vector is
     nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3) or through one Linear ("linear": MMM's code); or the tokens' mean through
-    LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. unsaid: features of zeros, fixed random ones of variance
+    LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. bias: of maps that are one Linear; normed: the small number of
+    an RMSNorm behind that of the tokens (aMUSEd's code has no biases and has the norm). unsaid: features of zeros, fixed random ones of variance
     1 / features (PixArt-alpha's code), or "learned" ones (MAR-3D's code). What an encoder of pictures says has the same form.
     """
 
@@ -43,6 +44,8 @@ class Caption(Conditioner):
         unsaid: Literal["zeros", "random", "learned"] = "zeros",
         encoder: str = "",
         digest: str = "",
+        bias: bool = True,
+        normed: float | None = None,
     ):
         super().__init__()
         if (pool in ("given", "linear")) != (pooled > 0):
@@ -51,11 +54,13 @@ class Caption(Conditioner):
         if into == "mlp":
             self.into: nn.Module = nn.Sequential(nn.Linear(features, width), nn.GELU("tanh"), nn.Linear(width, width))
         else:
-            self.into = nn.Linear(features, width) if into == "linear" else nn.Identity()
+            self.into = nn.Linear(features, width, bias=bias) if into == "linear" else nn.Identity()
+        if normed is not None:
+            self.into = nn.Sequential(self.into, nn.RMSNorm(width, eps=normed))
         if pool == "given":
             self.vector: nn.Module | None = nn.Sequential(nn.Linear(pooled, self.told), nn.SiLU(), nn.Linear(self.told, self.told))
         elif pool == "linear":
-            self.vector = nn.Linear(pooled, self.told)
+            self.vector = nn.Linear(pooled, self.told, bias=bias)
         elif pool == "mean":
             self.vector = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, self.told))
             nn.init.zeros_(self.vector[1].weight)
@@ -135,13 +140,17 @@ class Sizes(Conditioner):
     """Numbers about the whole picture (its size, its aspect), each as cosines and sines through an MLP of its group: raw (B, numbers) -> (B, D).
 
     groups: how many numbers share an MLP, in order; each number gives an equal share of the width; none: one MLP reads the waves of all numbers at once
-    (SDXL's own way, Meissonic's). usual: what is told where nothing is said. scale: what numbers are multiplied with (FLUX's code: 1000). Source:
+    (SDXL's own way, Meissonic's), or where `bare` one Linear without a bias, for what else is told to go through the rest together (aMUSEd's code).
+    usual: what is told where nothing is said. scale: what numbers are multiplied with (FLUX's code: 1000). Source:
     PixArt-alpha's code at 1024 pixels, height and width in one group and the aspect in another (micro-conditions of SDXL, arXiv:2307.01952, section 2.2).
     """
 
-    def __init__(self, width: int, groups: tuple[int, ...], usual: tuple[float, ...], features: int = 256, scale: float = 1.0):
+    def __init__(self, width: int, groups: tuple[int, ...], usual: tuple[float, ...], features: int = 256, scale: float = 1.0, bare: bool = False):
         super().__init__()
-        self.whole = None if groups else nn.Sequential(nn.Linear(len(usual) * features, width), nn.SiLU(), nn.Linear(width, width))
+        if bare and groups:
+            raise BadArgument(f"bare maps read all numbers at once, and there are groups {groups}; write groups=()")
+        first = nn.Linear(len(usual) * features, width, bias=not bare)
+        self.whole = None if groups else first if bare else nn.Sequential(first, nn.SiLU(), nn.Linear(width, width))
         if groups and (sum(groups) != len(usual) or width % len(usual)):
             raise BadArgument(f"groups {groups} are of {len(usual)} usual numbers, which share out a width of {width} evenly; change one of them")
         self.scale, self.groups, each, half = scale, tuple(groups), width // max(len(usual), 1), features // 2

@@ -14,7 +14,7 @@ from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, bert, clip, language, pictures, pipelines, streams, t5, text, vision
+from omniform.interop import autoencoders, bert, clip, language, masked, pictures, pipelines, streams, t5, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -46,6 +46,7 @@ DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "FluxTransformer2DModel": streams.flux,
     "LTXVideoTransformer3DModel": streams.ltx_video,
     "WanTransformer3DModel": streams.wan,
+    "UVit2DModel": masked.amused,
     "AutoencoderKL": autoencoders.kl,
     "VQModel": autoencoders.vq,
 }

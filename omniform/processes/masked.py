@@ -70,7 +70,8 @@ class Masked(Process[Unmasking]):
     answered, the share that shows a random code in place of the mask, and the share that shows its own (BERT, arXiv:1810.04805, section 3.1). temperature: of
     what is drawn, falling linearly to a thousandth (ENAT's code); None: sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper
     bound of the nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places, with weight "bound" (block
-    diffusion). timed: the network is told the share that is shown, as time (Meissonic's).
+    diffusion). timed: the network is told the share that is shown, as time (Meissonic's). whole: the noise is all there at the first question and none at the
+    last (aMUSEd's code), not a step further as in MaskGIT.
     """
 
     likelihood = "bound"
@@ -90,6 +91,7 @@ class Masked(Process[Unmasking]):
         temperature: float | None = None,
         spoil: tuple[float, float] = (0.0, 0.0),
         space: Space | None = None,
+        whole: bool = False,
     ):
         super().__init__()
         if schedule not in SCHEDULES:
@@ -101,6 +103,7 @@ class Masked(Process[Unmasking]):
         self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
         if any(spoil) and (space is None or not space.vocab):
             raise BadArgument("places are spoiled by codes of the space, and this one has none; leave spoil out")
+        self.whole = whole
         self.run, self.timed, self.temperature, self.spoil, self.vocab = run, timed, temperature, spoil, space.vocab if space is not None else ()
         self.sampling = sampling or Sampling()
         if isinstance(ratio, tuple) and isinstance(ratio[0], str):
@@ -244,7 +247,8 @@ class Masked(Process[Unmasking]):
         else:
             drawn = answer.distribution.sample(rng=rng.split("draw"), how=self._drawing(state.step))
             belief = answer.distribution.confidence(drawn)
-            belief = belief + self.noise * (1 - u[:, None]) * rng.split("noise").gumbel(belief.shape).to(belief.device)
+            fallen = state.step / max(self.steps - 1, 1) if self.whole else u[:, None]
+            belief = belief + self.noise * (1 - fallen) * rng.split("noise").gumbel(belief.shape).to(belief.device)
             rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)  # the least sure first
             reveal = hidden & (rank >= left[:, None])
             tokens = state.tokens.where(~reveal, drawn)

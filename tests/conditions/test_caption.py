@@ -177,3 +177,16 @@ def test_a_pooled_vector_leads_the_sequence():
     assert context.cross.tokens.shape == (2, N, W) and context.modulate is None
     with pytest.raises(BadArgument, match="pooled"):
         caption(pool="linear")
+
+
+@torch.no_grad()
+def test_bare_maps_add_up_before_what_follows():
+    part, numbers = caption(into="linear", pool="linear", pooled=3, bias=False, normed=1e-3), Sizes(W, (), (1.0, 2.0), features=4, bare=True)
+    x, v = torch.randn(2, F), torch.randn(3)
+    said, h = part.encode([(x, v)]), x @ part.into[0].weight.T
+    assert torch.allclose(said.tokens[0, :2], h / (h.square().mean(-1, keepdim=True) + 1e-3).sqrt(), atol=1e-5) and not said.tokens[0, 2:].any()
+    waves = [torch.tensor([math.cos(a), math.cos(a / 100), math.sin(a), math.sin(a / 100)]) for a in (3.0, 0.5)]
+    whole = torch.cat([part.vector.weight, numbers.whole.weight], 1) @ torch.cat([v, *waves])
+    assert torch.allclose(said.pooled + numbers.encode([[3.0, 0.5]]).pooled, whole[None], atol=1e-5), "one map of both side by side"
+    with pytest.raises(BadArgument, match="bare maps read all numbers at once"):
+        Sizes(W, (1,), (1.0,), bare=True)

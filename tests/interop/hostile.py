@@ -34,6 +34,10 @@ def said(kind: str, **changes: object) -> bytes:
     return json.dumps({"model_type": kind, "num_hidden_layers": 2, "num_layers": 2, **changes}).encode()
 
 
+def denoising(kind: str, **changes: object) -> bytes:
+    return json.dumps({"_class_name": kind, "num_hidden_layers": 2, **changes}).encode()
+
+
 ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
 HOSTILE = {
     "empty.gguf": b"",
@@ -89,6 +93,10 @@ HOSTILE = {
     "buckets-t5.json": said("t5", relative_attention_num_buckets=0, relative_attention_max_distance=1),
     "act-t5.json": said("t5", feed_forward_proj={"gated": "gelu"}),
     "start-t5.json": said("t5", decoder_start_token_id=1 << 60, pad_token_id="<pad>"),
+    "wide-uvit.json": denoising("UVit2DModel", hidden_size=1 << 24, intermediate_size=1 << 24, in_channels=1 << 20, block_out_channels=12 << 20),
+    "rows-uvit.json": denoising("UVit2DModel", vocab_size=1 << 24, codebook_size=1 << 23, sample_size=1 << 12, micro_cond_encode_dim=1 << 21),
+    "large-uvit.json": denoising("UVit2DModel", sample_size=1 << 40, downsample=True, upsample=True),
+    "kinds-uvit.json": denoising("UVit2DModel", num_res_blocks=[3], downsample="yes", layer_norm_eps=1e308),
     "nested-bert.json": b'{"model_type": "bert", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 }
 

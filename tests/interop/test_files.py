@@ -56,7 +56,8 @@ def test_a_hostile_file_is_one_line_and_no_memory(name, tmp_path, little_room):
     else:
         small = hostile.CORPUS / "half-a-bert.safetensors" if path.suffix == ".json" else path
         (tmp_path / "config.json").write_bytes(path.read_bytes() if path.suffix == ".json" else b'{"model_type": "gpt2"}')
-        (tmp_path / "model.safetensors").write_bytes(small.read_bytes())
+        for start in ("model", "diffusion_pytorch_model"):
+            (tmp_path / f"{start}.safetensors").write_bytes(small.read_bytes())
         (tmp_path / "preprocessor_config.json").write_text("{}")
         with pytest.raises(CheckpointError) as error:
             of.load(tmp_path)
