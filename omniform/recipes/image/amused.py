@@ -4,7 +4,8 @@ Patil et al. 2024, arXiv:2401.01808, section 3; official code (diffusers' UVit2D
 768 channels, six pairs of convolutional and reading blocks around 22 blocks of 1024, at 512 pixels over squares of four codes; no positions but what the
 convolutions see. Text is the penultimate states of CLIP L/14 (not part of it) in cross-attention, its projected vector with five numbers (width, height,
 cut, aesthetic score) is what modulates. 12 steps, guidance 10 and noise from 2 to 0 of the pipeline. Where nothing is said text is zeros here (the
-pipeline: what CLIP says of nothing). The codes are those of the VQ recipe with 8192 of 64 channels; the paper's autoencoder is wider. What training needs is MaskGIT's.
+pipeline: what CLIP says of nothing). The codes are those of the VQ recipe with 8192 of 64 channels; the paper's autoencoder is wider. What training needs
+is MaskGIT's.
 """
 
 from ...backbones.attention import Attention, CrossAttention
