@@ -67,13 +67,29 @@ class Doubled(nn.Module):
 
 
 @final
+class FromUnit(nn.Conv2d):
+    """A convolution of pictures in [-1, 1] that was made for pictures in [0, 1], past whose edge is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x + 1) / 2)
+
+
+@final
+class ToUnit(nn.Conv2d):
+    """One that makes pictures in [0, 1], which leave in [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x) - 1
+
+
+@final
 class Convolutions:
     """Encoder and decoder of VQGAN (Esser et al. 2021, arXiv:2012.09841, table 7) and latent diffusion (arXiv:2112.10752, appendix G and official code).
 
     widths: of each resolution, fine to coarse, halved between them. depth: residual blocks a resolution, one more in the decoder. groups: of the norms.
     looks: attention between the two blocks in the middle. coarse: and behind each block of the coarsest resolution (VQGAN's official code). inner: channels of
     the latents where the networks meet them, if others than the bottleneck's (before its map of 1 x 1). maps: whether there is such a map behind the encoder
-    and before the decoder.
+    and before the decoder. unit: pictures are from 0 to 1 inside (aMUSEd's), outside from -1 to 1 as everywhere.
     """
 
     def __init__(
@@ -85,13 +101,14 @@ class Convolutions:
         inner: int = 0,
         maps: tuple[bool, bool] = (True, True),
         coarse: bool = False,
+        unit: bool = False,
     ):
         if not widths or depth < 1 or any(w < 1 or w % groups for w in widths):
             raise BadArgument(f"expected widths that {groups} groups divide and a depth of 1 or more, found {tuple(widths)} and {depth}")
         if inner and not all(maps):
             raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
         self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
-        self.coarse = coarse
+        self.coarse, self.unit = coarse, unit
         self.stride = 1 << (len(widths) - 1)
 
     def _middle(self) -> list[nn.Module]:
@@ -108,7 +125,7 @@ class Convolutions:
 
     def encoder(self, colours: int, out: int) -> nn.Sequential:
         """Pixels (B, colours, H, W) to latents (B, out, H / stride, W / stride)."""
-        layers: list[nn.Module] = [nn.Conv2d(colours, self.widths[0], 3, padding=1)]
+        layers: list[nn.Module] = [(FromUnit if self.unit else nn.Conv2d)(colours, self.widths[0], 3, padding=1)]
         for level in range(len(self.widths)):
             before = self.widths[max(level - 1, 0)]
             layers += [Halved(before)] if level else []
@@ -125,4 +142,5 @@ class Convolutions:
             layers += self._level(level, before, self.depth + 1)
             layers += [Doubled(width)] if level else []
             before = width
-        return nn.Sequential(*layers, nn.GroupNorm(self.groups, before, eps=1e-6), nn.SiLU(), nn.Conv2d(before, colours, 3, padding=1))
+        last = (ToUnit if self.unit else nn.Conv2d)(before, colours, 3, padding=1)
+        return nn.Sequential(*layers, nn.GroupNorm(self.groups, before, eps=1e-6), nn.SiLU(), last)

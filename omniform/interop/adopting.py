@@ -93,7 +93,7 @@ def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
             raise CheckpointError(f"{place} is of the architecture {kind!r} and 'llama' is read from GGUF; use the model's original folder")
         return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
     if (place / "model_index.json").is_file():
-        parts = {part: _today(weights_of(place / part, "diffusion_pytorch_model", pickled=pickled)) for part in ("transformer", "vae")}
+        parts = {part: _today(weights_of(place / part, "diffusion_pytorch_model", pickled=pickled)) for part in pipelines.weighed(place)}
         return adopted(pipelines.reading(place), pipelines.both(parts, str(place)))
     config = json_of(place / "config.json")
     if "_class_name" in config:

@@ -157,7 +157,7 @@ def kl_written(codec: Autoencoder, spec: Spec, prefix: str) -> tuple[dict[str, A
     if not isinstance(network, Spec) or network.make is not Convolutions or not isinstance(codec.bottleneck, KL) or not isinstance(pixels, Absolute | Squared):
         return None
     made = network.build()
-    if made.inner or made.coarse or len(set(codec.shape[1:])) > 1:
+    if made.inner or made.coarse or made.unit or len(set(codec.shape[1:])) > 1:
         return None
     count, centre, spread = codec.bottleneck.channels, codec.bottleneck.centre.cpu(), codec.bottleneck.spread.cpu()
     plain = not bool(centre.any()) and bool((spread == spread[0]).all())

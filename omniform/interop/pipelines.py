@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError
-from . import autoencoders, pictures, streams
+from . import autoencoders, masked, pictures, streams
 from .files import Weights, json_of
+from .language import Asked
 from .schedulers import scheduled
 from .ties import Reading, Table, Tie, negated
 
@@ -26,6 +27,8 @@ _CODEC = "codec.inner."
 def reading(folder: Path) -> Reading:
     """What a folder with model_index.json becomes. Text encoders and tokenizers are not read: captions are given as features."""
     index = json_of(folder / "model_index.json")
+    if "vqvae" in index:
+        return _masked(folder, index)
     kinds = {part: _kind(index, part, folder) for part in ("transformer", "vae", "scheduler")}
     if kinds["transformer"] not in TRANSFORMERS or kinds["vae"] != "AutoencoderKL":
         known = " or ".join(TRANSFORMERS)
@@ -64,6 +67,42 @@ def reading(folder: Path) -> Reading:
     fixed = {**(network.table.fixed or {}), **(codec.table.fixed or {})}
     cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
     return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed, cuts))
+
+
+def weighed(folder: Path) -> tuple[str, str]:
+    """The parts whose weights are read."""
+    return "transformer", "vqvae" if "vqvae" in json_of(folder / "model_index.json") else "vae"
+
+
+def _masked(folder: Path, index: Mapping[str, Any]) -> Reading:
+    """An AmusedPipeline: codes of a VQModel whose pictures are from 0 to 1, 12 steps, guidance 10."""
+    kinds = {part: _kind(index, part, folder) for part in ("transformer", "vqvae", "scheduler")}
+    if tuple(kinds.values()) != ("UVit2DModel", "VQModel", "AmusedScheduler"):
+        found = ", ".join(kinds.values())
+        raise CheckpointError(f"{folder} is of {found}, and UVit2DModel, VQModel, AmusedScheduler is built here; load its transformer's folder")
+    config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
+    Asked(config["vqvae"], "VQModel").only("lookup_from_codebook", (True,), False)
+    network, codec, asked = masked.amused(config["transformer"], coded=True), autoencoders.vq(config["vqvae"]), Asked(config["scheduler"], "AmusedScheduler")
+    spec: Any = codec.changes["codec"]
+    codes, spoken = spec.args["bottleneck"].args["codes"], config["transformer"].get("codebook_size", 8192)
+    if codes != spoken:
+        raise CheckpointError(f"{folder}: its autoencoder has {codes} codes and its transformer speaks of {spoken}; they do not belong together")
+    rows = int(config["transformer"].get("vocab_size", 8256))
+    hidden = asked("mask_token_id", int, rows - 1)
+    if not codes <= hidden < rows:
+        raise CheckpointError(f"{folder}: its scheduler hides by code {hidden}, and its transformer has rows {codes} to {rows - 1} for that; fetch it again")
+    side = int(config["transformer"].get("sample_size", 64)) * spec.args["stride"]
+    changes = {
+        **network.changes,
+        "codec": spec.but({"network.unit": True}),
+        "shape": (codec.changes["shape"][0], side, side),  # type: ignore[index]
+        "conditions.numbers.0.usual": (float(side), float(side), 0.0, 0.0, 6.0),
+        "network.embed.mask_id": hidden,
+        "process.schedule": asked.only("masking_schedule", ("cosine", "linear"), "cosine"),
+    }
+    ties = (*_under("transformer.", network.table), *_under("vqvae.", codec.table))
+    cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
+    return replace(network, changes=changes, table=Table(network.of, ties, fixed=codec.table.fixed, cuts=cuts))
 
 
 def _straight(network: Reading) -> Reading:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from diffusers import AmusedScheduler, UVit2DModel
+from diffusers import AmusedScheduler, UVit2DModel, VQModel
 from diffusers.schedulers import scheduling_amused
 
 import omniform as of
@@ -18,6 +18,7 @@ from omniform.heads.categorical import Categorical
 from omniform.interop.adopting import adopt
 from omniform.processes.masked import Masked, asked
 
+from .test_autoencoders import BASE, blocks, pixels
 from .test_pictures import near, stirred
 
 AMUSED = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 44, "in_channels": 14, "block_out_channels": 20}
@@ -145,3 +146,72 @@ def test_the_scheduler_step_by_step(schedule, steps, monkeypatch):
         assert torch.equal(torch.where(state.known, state.tokens.ids[..., 0], codes), sample)
         hidden.append(int((sample == codes).sum()))
     assert hidden[-1] == 0 and bool(state.done.all()) and hidden == sorted(hidden, reverse=True)
+
+
+VQ = {**BASE, **blocks(2), "block_out_channels": (8, 12), "latent_channels": 6, "num_vq_embeddings": 33, "lookup_from_codebook": True}
+
+
+def pipeline(place, **hides):
+    """As save_pretrained lays out a pipeline, without its text encoder."""
+    parts = {"transformer": made("amused"), "vqvae": stirred(VQModel(**VQ), 0.05), "scheduler": AmusedScheduler(**{"mask_token_id": 39, **hides})}
+    for part, thing in parts.items():
+        thing.save_pretrained(place / part)
+    said = {part: ["diffusers", type(x).__name__] for part, x in parts.items()}
+    (place / "model_index.json").write_text(json.dumps({"_class_name": "AmusedPipeline", **said}))
+    return parts["transformer"], parts["vqvae"]
+
+
+@torch.no_grad()
+def test_a_pipeline_step_by_step(tmp_path, monkeypatch):
+    """As AmusedPipeline walks, guided; what is unsaid is a text of zeros."""
+    model, vqvae = pipeline(tmp_path, mask_token_id=35, masking_schedule="linear")
+    system, steps = of.load(tmp_path), 6
+    assert system.codec.shape == (3, 10, 10) and (system.process.steps, system.process.noise) == (12, 2.0) and system.guidance.scale == 10.0
+    system.process = system.process.but(steps=steps)
+    scheduler = AmusedScheduler(35, "linear")
+    scheduler.set_timesteps(steps, (2, 0))
+    g = torch.Generator().manual_seed(3)
+    text, pooled = torch.randn(2, 77, 10, generator=g), torch.randn(2, 7, generator=g)
+    numbers = torch.tensor([[10.0, 10.0, 0.0, 0.0, 6.0]]).expand(4, -1)
+    net = system.net(2, {"text": list(zip(text, pooled, strict=True)), "numbers": numbers[:2]}, scale=3.0)
+    state, sample = system.process.init(system.codec.space.blank(2), rng=Rng(0)), torch.full((2, 5, 5), 35)
+    for i, timestep in enumerate(scheduler.timesteps):
+        rng = Rng(5).split(i)
+        every = model(sample.repeat(2, 1, 1), torch.cat([torch.zeros_like(text), text]), torch.cat([torch.zeros_like(pooled), pooled]), numbers)
+        nothing, told = every.chunk(2)
+        logits = nothing + 3 * (told - nothing)
+        draw = (logits.flatten(2).mT + rng.split("draw").gumbel((2, 25, 1, 33))[:, :, 0]).argmax(-1)
+        monkeypatch.setattr(scheduling_amused.torch, "multinomial", lambda p, n, generator=None, draw=draw: draw.reshape(-1, 1))
+        monkeypatch.setattr(scheduling_amused, "gumbel_noise", lambda t, generator=None, rng=rng: rng.split("noise").gumbel(t.shape))
+        sample = scheduler.step(logits, timestep, sample).prev_sample
+        state = system.process.step(net, state, rng=rng)
+        assert torch.equal(torch.where(state.known, state.tokens.ids[..., 0], 35), sample.flatten(1))
+    theirs = vqvae.decode(sample, force_not_quantize=True, shape=(2, 5, 5, 6)).sample.clip(0, 1)
+    near(system.codec.decode(state.tokens), 2 * theirs - 1)
+    x = pixels(system)
+    assert torch.equal(system.codec.encode(x).ids.flatten(), vqvae.quantize(vqvae.encode((x + 1) / 2).latents)[2][2])
+    said = system.generate(1, {}, steps=3)
+    of.save(system, tmp_path / "mine")
+    assert said.shape == (1, 3, 10, 10) and torch.equal(of.load(tmp_path / "mine").generate(1, {}, steps=3), said)
+
+
+@pytest.mark.parametrize(
+    "file, change, says",
+    [
+        ("vqvae/config.json", {"lookup_from_codebook": False}, "lookup_from_codebook=False"),
+        ("vqvae/config.json", {"num_vq_embeddings": 32}, "32 codes and its transformer speaks of 33"),
+        ("scheduler/scheduler_config.json", {"mask_token_id": 32}, "hides by code 32"),
+        ("scheduler/scheduler_config.json", {"mask_token_id": 40}, "hides by code 40"),
+        ("scheduler/scheduler_config.json", {"mask_token_id": "mask"}, "mask_token_id"),
+        ("scheduler/scheduler_config.json", {"masking_schedule": "square"}, "masking_schedule='square'"),
+        ("transformer/config.json", {"sample_size": 1 << 30}, "sample_size"),
+        ("model_index.json", {"scheduler": ["diffusers", "DDIMScheduler"]}, "AmusedScheduler is built here"),
+        ("model_index.json", {"transformer": None}, "no transformer"),
+    ],
+)
+def test_a_pipeline_that_is_not_built_here(file, change, says, tmp_path):
+    pipeline(tmp_path)
+    (tmp_path / file).write_text(json.dumps({**json.loads((tmp_path / file).read_text()), **change}))
+    with pytest.raises(CheckpointError, match=says) as error:
+        of.load(tmp_path)
+    assert "\n" not in str(error.value)
