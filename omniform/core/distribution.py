@@ -129,6 +129,12 @@ class Distribution(ABC):
 class Head(nn.Module, ABC):
     """Hidden states to a distribution."""
 
+    tied: bool | str = False
+    """Whether it says by the embedding's tables, which `tie` hands over."""
+
+    def tie(self, tables: Sequence[nn.Embedding]) -> None:
+        """The embedding owns them, a tied head looks them up."""
+
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
         """(B, L, D) -> a distribution a place."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .distribution import Sampling
 from .errors import BadArgument, Intractable, nearest
 from .net import MemoryPolicy, Net
 from .query import Answer, Query
@@ -104,6 +105,15 @@ class Process(nn.Module, ABC, Generic[S]):
     chance: ClassVar[bool] = True
     """Whether a sample depends on the seed; a forecast of the likeliest does not."""
 
+    timed: bool = False
+    """Whether the network is told a time."""
+
+    steps: int | None = None
+    """How many a sample takes, where that can be chosen."""
+
+    sampling: Sampling | None = None
+    """How tokens are drawn, where that can be chosen."""
+
     @abstractmethod
     def loss(self, net: Net, tokens: Tokens, *, rng: Rng) -> Losses | tuple[Losses, ...]:
         """One training question or several, or none."""
@@ -131,6 +141,14 @@ class Process(nn.Module, ABC, Generic[S]):
     def draws(self, blank: Tokens) -> dict[str, int]:
         """By stage, how many tokens its head draws, where that differs by stage."""
         return {}
+
+    def stepped(self, steps: int) -> Self:
+        """The same family with another number of steps, or so the processes inside it."""
+        if self.steps is None:
+            raise BadArgument(f"{type(self).__name__} has no number of steps to change; it asks once a turn")
+        if steps < 1:
+            raise BadArgument(f"a sample takes at least one step, not {steps}")
+        return self.but(steps=steps)
 
     def but(self, **changes: Any) -> Self:
         """The same family with other settings (steps, sampling...), its parameters shared."""

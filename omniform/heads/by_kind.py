@@ -61,16 +61,12 @@ class ByKindHead(Head):
         if len(each) != len(space.parts):
             raise BadArgument(f"the codec has {len(space.parts)} kinds of tokens and {len(each)} heads are given; give one a kind")
         self.each = nn.ModuleList(e.build(width=width, space=part) for e, part in zip(each, space.parts, strict=True))
-
-    @property
-    def tied(self) -> bool:
-        """Whether a head wants the embedding's tables."""
-        return any(getattr(head, "tied", False) for head in self.each)
+        self.tied = any(head.tied for head in self.each)
 
     def tie(self, tables: Sequence[nn.Embedding]) -> None:
         """Hands them over."""
         for head in self.each:
-            if getattr(head, "tied", False):
+            if head.tied:
                 head.tie(tables)  # type: ignore[operator]
 
     def forward(self, h: Tensor) -> ByKind:

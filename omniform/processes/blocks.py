@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class Blocks(Process[Paving]):
             raise BadArgument(f"{type(self.inner).__name__} remembers and cannot stand inside Blocks; use Masked, Flow or Energy")
         self.likelihood = self.inner.likelihood  # type: ignore[misc]
         self.second_order = self.inner.second_order  # type: ignore[misc]
-        self.sampling: Sampling = getattr(self.inner, "sampling", Sampling())
+        self.sampling = self.inner.sampling or Sampling()
 
     def _recorded(self, net: Net, tokens: Tokens, rng: Rng) -> Recorded:
         return Recorded(net, tokens, self.order.turns(tokens.coord, rng=rng.split("order")))
@@ -144,6 +144,9 @@ class Blocks(Process[Paving]):
 
     def bound(self, net: Net, tokens: Tokens, *, rng: Rng) -> Tensor:
         return self.inner.bound(self._recorded(net, tokens, rng), tokens, rng=rng.split("inner"))
+
+    def stepped(self, steps: int) -> Self:
+        return self.but(inner=self.inner.stepped(steps))
 
     def asks(self, blank: Tokens) -> list[Ask]:
         asks, seen = [], 0
@@ -164,12 +167,12 @@ class Blocks(Process[Paving]):
         pick = (lambda x: x[:, places]) if isinstance(places, slice) else (lambda x: x.gather(1, places))
         sub = state.tokens.at(places) if isinstance(places, slice) else state.tokens.gather(places)
         given = None if state.given is None else pick(state.given)
-        inner = self.inner.but(sampling=self.sampling) if hasattr(self.inner, "sampling") else self.inner
+        inner = self.inner.but(sampling=self.sampling) if self.inner.sampling else self.inner
         if given is None or not bool(given.all()):
             sub = generate(inner, Placed(net, block, len(state.spans)), sub, rng=rng.split("inner"), given=given)
         last = block + 1 == len(state.spans)
         if not last:
-            net(replace(recorded(sub, pick(state.turn), state.progress, self._timed()), pattern="full"), remember=True)
+            net(replace(recorded(sub, pick(state.turn), state.progress, self.inner.timed), pattern="full"), remember=True)
         index = torch.arange(places.start, places.stop, device=sub.doc.device)[None].expand(sub.batch, -1) if isinstance(places, slice) else places
         return replace(
             state,
@@ -179,7 +182,3 @@ class Blocks(Process[Paving]):
             progress=torch.full_like(state.progress, (block + 1) / len(state.spans)),
             done=torch.full_like(state.done, last),
         )
-
-    def _timed(self) -> bool:
-        """Whether the inner process tells the network a time."""
-        return hasattr(self.inner, "times")

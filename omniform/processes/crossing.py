@@ -31,6 +31,8 @@ class Crossing(Process[Denoising]):
     halved squared error). With a source that says mean 0 and variance 1, apart 0 and scale 1, a Flow of velocity by Euler.
     """
 
+    timed = True
+
     def __init__(
         self, path: Spec, steps: int = 50, times: TimesKind = "logit_normal", scale: float = 7.0, apart: float = 0.1, kl: float = 0.2, source: str = "source"
     ):

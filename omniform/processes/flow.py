@@ -73,6 +73,8 @@ class Flow(Process[Denoising]):
     A flow that has learned with clean places among the noisy ones is given them clean: conditioning as it was trained.
     """
 
+    timed = True
+
     def __init__(
         self,
         path: Spec,
@@ -268,6 +270,8 @@ class DiscreteFlow(Process[Denoising]):
 
     At time t a token is the data's with probability t, else a uniform draw. The loss is the nll of the data at every place, at the time of the row.
     """
+
+    timed = True
 
     def __init__(self, space: Space, steps: int = 50, sampling: Sampling | None = None):
         super().__init__()

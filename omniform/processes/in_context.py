@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -70,6 +70,9 @@ class InContext(Process[Denoising]):
     def steps(self) -> int:
         """The solver's."""
         return self.inner.steps
+
+    def stepped(self, steps: int) -> Self:
+        return self.but(inner=self.inner.stepped(steps))
 
     def places(self, tokens: Tokens, pairs: int | None = None) -> tuple[int, int]:
         """The first place of the frames in use, and of the last frame."""

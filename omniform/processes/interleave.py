@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ class Interleave(Process[Joining]):
         for process in self.inners:
             if process.memory != "nothing" and getattr(getattr(process, "order", None), "pattern", None) != "causal":
                 raise BadArgument(f"{type(process).__name__} cannot stand in Interleave; use Autoregress in raster order, Flow or Masked")
-        self.timed = any(hasattr(process, "times") for process in self.inners)
+        self.timed = any(process.timed for process in self.inners)
         self.sampling = Sampling()
 
     def _turns(self, order: Sequence[int]) -> tuple[int, ...]:
@@ -194,14 +194,20 @@ class Interleave(Process[Joining]):
         at, over = torch.full_like(state.at, before + self._steps(k)), torch.full_like(state.done, last)
         return replace(state, tokens=tokens, at=at, next=state.next + 1, inner=None, progress=share, done=over)
 
+    def stepped(self, steps: int) -> Self:
+        """The parts that take steps take so many."""
+        if all(process.steps is None for process in self.inners):
+            return super().stepped(steps)
+        return self.but(inners=nn.ModuleList(process if process.steps is None else process.stepped(steps) for process in self.inners))
+
     def _steps(self, k: int) -> int:
         """The most steps that a part takes."""
-        return max(self.space.parts[k].length, getattr(self.inners[k], "steps", 0)) + 1
+        return max(self.space.parts[k].length, self.inners[k].steps or 0) + 1
 
     def _drawing(self, k: int) -> Process[Any]:
         """The part's process with the sampling that was asked for."""
         process: Any = self.inners[k]
-        return process.but(sampling=self.sampling) if self.sampling != Sampling() and hasattr(process, "sampling") else process
+        return process.but(sampling=self.sampling) if self.sampling != Sampling() and process.sampling else process
 
 
 class _Seat:

@@ -69,6 +69,8 @@ class Staggered(Process[Staggering]):
     Frames that are given whole are clean from the beginning, as the network has learned to see them; of others, given places are put back with noise.
     """
 
+    timed = True
+
     def __init__(
         self,
         path: Spec,

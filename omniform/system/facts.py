@@ -257,9 +257,9 @@ def _spent(net: Net, query: Query, *, remember: bool = False) -> Counting:
 
 def _steps(process: Any, asks: list[Ask], blank: Tokens) -> int:
     """What a paper calls steps: of the solver, the unmasking or the descent; else turns."""
-    if hasattr(process, "steps"):
+    if process.steps is not None:
         return process.steps
-    return len(process.order.sizes(blank.coord)) * getattr(process.inner, "steps", 1) if hasattr(process, "inner") else len(asks)
+    return len(process.order.sizes(blank.coord)) * (process.inner.steps or 1) if hasattr(process, "inner") else len(asks)
 
 
 def checked(recipe: Recipe) -> list[Row]:

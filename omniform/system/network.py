@@ -26,7 +26,7 @@ class Tower(nn.Module):
         self.embed = embed.build(width=width, space=space)
         self.backbone = backbone.build(width=width, space=space)
         self.head = head.build(width=width, space=space)
-        if getattr(self.head, "tied", False):
+        if self.head.tied:
             self.head.tie(tuple(self.embed.tables))
 
 

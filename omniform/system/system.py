@@ -173,7 +173,7 @@ class System(nn.Module):
         if sampling is not None:
             process = process.but(sampling=sampling)
         if steps is not None:
-            process = _stepped(process, steps)
+            process = process.stepped(steps)
         space = self.codec.space
         blank = space.blank(num, {space.axes[0].name: length} if length else None, device=self.device)
         known = None
@@ -257,16 +257,3 @@ def _spread(value: Any, num: int) -> Any:
     if isinstance(value, Tensor):
         return value.expand(num) if value.dim() == 0 else value
     return list(value) if isinstance(value, list | tuple) else [value] * num
-
-
-def _stepped(process: Process[Any], steps: int) -> Process[Any]:
-    """The same process with another number of steps, or that of the process inside it."""
-    if hasattr(process, "inner"):
-        return process.but(inner=_stepped(process.inner, steps))
-    if any(hasattr(process, "steps") for process in getattr(process, "inners", ())):
-        return process.but(inners=nn.ModuleList(_stepped(p, steps) if hasattr(p, "steps") else p for p in process.inners))
-    if not hasattr(process, "steps"):
-        raise BadArgument(f"{type(process).__name__} has no number of steps to change; it asks once a turn")
-    if steps < 1:
-        raise BadArgument(f"a sample takes at least one step, not {steps}")
-    return process.but(steps=steps)

@@ -29,7 +29,7 @@ class MaximalUpdate(Objective):
     def __init__(self, system: System, base: Mapping[str, Any], scaled: bool = True):
         super().__init__()
         of_a_system(system, "MaximalUpdate")
-        if any(getattr(tower.head, "tied", False) for tower in system.network.towers.values()):
+        if any(tower.head.tied for tower in system.network.towers.values()):
             raise BadArgument("a table that is input and output at once has no one role under muP; use a head that is not tied")
         self.scaled = scaled
         narrow: Any = assemble(system.recipe.but(dict(base)), codec=system.codec)
