@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ class Embed(nn.Module):
     """A query to the stream: content (tables, a linear map), or the mask vector where it is hidden, plus places.
 
     vocab, channels: what is fed, if not what the space says (a pyramid feeds vectors and answers ids). positions: Specs of parts added to the stream.
-    hidden: whether there is a mask vector; mask_id: the row of the table that is it (BERT's [MASK], an id like the others). kinds: segment types told apart.
+    hidden: whether there is a mask vector, or "content": numbers that are read in place of what is hidden (STARFlow's code).
+    mask_id: the row of the table that is the mask vector (BERT's [MASK], an id like the others). kinds: segment types told apart.
     aim: whether the place each answer is about is told, by tables of its own. beside: the linear map reads [content, content that is known, whether it is
     known] (EzAudio's code). norm: LayerNorm at the end (BERT), with eps. std: of tables and mask vector at the start. extra_ids: rows of the tables that are no
     codes (MDLM's and MaskGIT's mask). enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled).
@@ -31,7 +33,7 @@ class Embed(nn.Module):
         positions: tuple[Spec, ...] = (),
         vocab: tuple[int, ...] | None = None,
         channels: int | None = None,
-        hidden: bool = True,
+        hidden: bool | Literal["content"] = True,
         kinds: int = 0,
         aim: bool = False,
         norm: bool = False,
@@ -56,7 +58,10 @@ class Embed(nn.Module):
         if mask_id is not None and not (len(self.vocab) == 1 and 0 <= mask_id < self.vocab[0] + extra_ids):
             raise BadArgument(f"the mask is a row of one table of ids, and {mask_id} is none of {self.vocab}; leave mask_id out for a vector of its own")
         self.mask_id = mask_id
-        self.mask = nn.Parameter(torch.randn(width) * std) if hidden and mask_id is None else None
+        if hidden == "content" and (not self.channels or beside or mask_id is not None):
+            raise BadArgument("what is read in place of hidden content is continuous and alone; write hidden=True for a mask vector")
+        self.blank = nn.Parameter(torch.randn(self.channels)) if hidden == "content" else None
+        self.mask = nn.Parameter(torch.randn(width) * std) if hidden and self.blank is None and mask_id is None else None
         self.positions = nn.ModuleList(p.build(width=width, space=space) for p in positions)
         self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
         self.kinds = nn.Embedding(kinds, width) if kinds else None
@@ -82,6 +87,8 @@ class Embed(nn.Module):
         if self.enter is not None:
             assert tokens.vec is not None
             vec = tokens.vec.to(next(self.enter.parameters()).dtype)
+            if self.blank is not None:
+                vec = torch.where(query.known[..., None], vec, self.blank.to(vec))
             if self.beside:
                 known = query.known[..., None].to(vec)
                 vec = torch.cat([vec, vec * known, known], -1)

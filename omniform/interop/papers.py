@@ -26,11 +26,13 @@ _BOTH = ("weight", "bias")
 
 @dataclass(frozen=True)
 class Paper:
-    """of: whose. table: from the names and shapes of ours, without the codec's. changes: by path, what makes the recipe theirs to the number."""
+    """of: whose. table: from the names and shapes of ours, without the codec's. changes: by path, what makes the recipe theirs to the number.
+    refused: from names and shapes of theirs, why a relative of it is not read."""
 
     of: str
     table: Callable[[Own], Table]
     changes: Mapping[str, Any] = field(default_factory=dict)
+    refused: Callable[[Own], str | None] = lambda theirs: None
 
 
 def _pairs(ours: str, theirs: str, *named: tuple[str, str]) -> list[Tie]:
@@ -252,6 +254,17 @@ def llamagen(own: Own) -> Table:
 # ---- TarFlow --------------------------------------------------------------------------------------------------------
 
 
+_BLOCK = (
+    ("norm_mixer", "attention.norm"),
+    ("mixer.qkv.each.0", "attention.qkv"),
+    ("mixer.out.each.0", "attention.proj"),
+    ("norm_mlp", "mlp.norm"),
+    ("mlp.feed.each.0.up", "mlp.main.0"),
+    ("mlp.feed.each.0.down", "mlp.main.2"),
+)
+"""A block of either."""
+
+
 def tarflow(own: Own) -> Table:
     """apple/ml-tarflow: each map has a table of classes, ours are side by side in one."""
     maps = _depth(own, "network.towers.")
@@ -260,15 +273,7 @@ def tarflow(own: Own) -> Table:
         ours, theirs = f"network.towers.b{number}.", f"blocks.{number}."
 
         def block(i: int) -> list[Tie]:
-            named = (
-                ("norm_mixer", "attention.norm"),
-                ("mixer.qkv.each.0", "attention.qkv"),
-                ("mixer.out.each.0", "attention.proj"),
-                ("norm_mlp", "mlp.norm"),
-                ("mlp.feed.each.0.up", "mlp.main.0"),
-                ("mlp.feed.each.0.down", "mlp.main.2"),
-            )
-            return _pairs(f"{ours}backbone.blocks.{i}.", f"{theirs}attn_blocks.{i}.", *named)
+            return _pairs(f"{ours}backbone.blocks.{i}.", f"{theirs}attn_blocks.{i}.", *_BLOCK)
 
         return [
             *_pairs(ours, theirs, ("embed.enter", "proj_in"), ("head.out", "proj_out")),
@@ -284,6 +289,55 @@ def tarflow(own: Own) -> Table:
     return Table("TarFlow", (*told, *layers(maps, one)), ignored)
 
 
+# ---- STARFlow -------------------------------------------------------------------------------------------------------
+
+_TURNS = {"interleaved": True, "share": (12, 12)}
+"""Of 32 pairs in a head, the last eight are for places in a text."""
+_STARFLOW = {f"{at}backbone.rotary.{key}": value for at in ("network.", "network.towers.deep.") for key, value in _TURNS.items()}
+_STARFLOW |= {**{f"{at}embed.hidden": "content" for at in ("network.", "network.towers.deep.")}, "process.places": "turns"}
+
+
+def starflow(own: Own) -> Table:
+    """apple/ml-starflow told a class (one of a vocabulary, as one of as many numbers), orders from right to left (its default).
+
+    A map with a bias that reads a single one is a table: the bias enters every row, and leaves as zeros. Norms count their weights from one.
+    """
+    maps = _depth(own, "network.towers.")
+
+    def one(number: int) -> list[Tie]:
+        ours, theirs = f"network.towers.{'deep' if number + 1 == maps else f'b{number}'}.", f"blocks.{number}."
+
+        def block(i: int) -> list[Tie]:
+            return _pairs(f"{ours}backbone.blocks.{i}.", f"{theirs}attn_blocks.{i}.", *_BLOCK)
+
+        return [
+            shaped(f"{ours}embed.blank", f"{theirs}sos_embed", (own[f"{ours}embed.blank"][0],), (1, 1, own[f"{ours}embed.blank"][0])),
+            *_pairs(ours, theirs, ("embed.enter", "proj_in"), ("head.out", "proj_out")),
+            *layers(_depth(own, f"{ours}backbone.blocks."), block),
+            same(f"{ours}backbone.final.weight", f"{theirs}final_norm.weight").then(lambda x: x + 1, lambda x: x - 1),
+        ]
+
+    told = (f"blocks.{maps - 1}.proj_txt.weight", f"blocks.{maps - 1}.proj_txt.bias")
+    label = Tie(_LABEL, told, lambda xs: xs[0].T + xs[1], lambda x: (x.T, torch.zeros_like(x[0])))
+    ignored = (
+        (r"blocks\.\d+\.attn_mask", "the mask, which is computed"),
+        (r"feat_rope\.freqs_(cos|sin)", "zeros that old files have"),
+        ("var", "the variance of the base, which is one"),
+    )
+    return Table("STARFlow", (label, *layers(maps, one)), ignored)
+
+
+def _texted(theirs: Own) -> str | None:
+    """What of apple/ml-starflow is not read."""
+    if any(n.startswith("learnable_self_denoiser.") for n in theirs):
+        return "STARFlow's network that learns to denoise (its model of clips) is not built here; without it, a model told a class is read"
+    told = [s for n, s in theirs.items() if n.endswith(".proj_txt.weight")]
+    if any(tuple(s[1:]) != (1001,) for s in told):
+        found = next(tuple(s[1:]) for s in told if tuple(s[1:]) != (1001,))
+        return f"this STARFlow is told texts by vectors of {'x'.join(map(str, found)) or 'no'} numbers; what is read is one told one of 1000 classes (of 1001)"
+    return None
+
+
 PAPERS: dict[str, Paper] = {
     "dit": Paper("DiT", dit),
     "sit": Paper("SiT", sit, {"network.time.scale": 1.0}),
@@ -291,5 +345,6 @@ PAPERS: dict[str, Paper] = {
     "mar": Paper("MAR", mar),
     "llamagen": Paper("LlamaGen", llamagen, {"network.backbone.rotary.interleaved": True}),
     "tarflow": Paper("TarFlow", tarflow),
+    "starflow": Paper("STARFlow", starflow, _STARFLOW, _texted),
 }
 """By the name of a recipe. VAR's class is also what its first place holds; LlamaGen's rotation turns neighbours."""

@@ -48,7 +48,8 @@ class Bijective(Process[Inverting]):
     temperature scales the base's noise. Guidance acts in every map that is told something. deep: the map next to the noise is asked of the tower "deep", which
     may have more layers than the others (STARFlow, arXiv:2506.06276, section 3.2).
     first: a sequence's first token, in the order of a map, is "asked" about like any other, from nothing; or it is "kept" as it is, and each token is fed at
-    its own place (TarFlow's code).
+    its own place (TarFlow's code). places: a reversed map's tokens lie where they do ("own"), or where the tokens of their turns do ("turns": STARFlow's code,
+    which reverses tokens and not rotations).
     `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.
     """
 
@@ -65,6 +66,7 @@ class Bijective(Process[Inverting]):
         temperature: float = 1.0,
         deep: bool = False,
         first: Literal["asked", "kept"] = "asked",
+        places: Literal["own", "turns"] = "own",
     ):
         super().__init__()
         if maps < 1:
@@ -74,6 +76,9 @@ class Bijective(Process[Inverting]):
         if first not in ("asked", "kept"):
             raise BadArgument(f"the first token is 'asked' about or 'kept' as it is, not {first!r}")
         self.maps, self.noise, self.denoise, self.temperature, self.deep, self.kept = maps, noise, denoise, temperature, deep, first == "kept"
+        if places not in ("own", "turns"):
+            raise BadArgument(f"the tokens of a reversed map lie at their 'own' places or those of their 'turns', not at {places!r}")
+        self.own = places == "own"
         self.unlike = ("deep",) if deep else ()
         self.sampling = Sampling()
         self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
@@ -83,6 +88,8 @@ class Bijective(Process[Inverting]):
         """The question of one map. Its tower always sees a causal sequence: a reversed map lays the tokens in reverse, each with its own coordinate."""
         turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
         whole = _whole(tokens)
+        if not self.own and number % 2:
+            tokens = replace(tokens, coord=one_row(tokens.coord).flip(1).expand(tokens.coord.shape))
         if self.kept:  # places begin at the second: each slot is fed the token before it, where that one lies
             first, last, _ = places.indices(tokens.length)
             fed = tokens.at(slice(first - 1, last - 1))

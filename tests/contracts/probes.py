@@ -255,7 +255,16 @@ _PROBES = (
         embed=SEEN,
         stages=2,
     ),
-    _probe("probe-prefixed-maps", PATCHES, (1, 16, 16), Spec(Bijective, {"maps": 2, "noise": 0.1}), Spec(AffineHead, {"bound": 1.0}), place="prefix", stages=2),
+    _probe(
+        "probe-prefixed-maps",
+        PATCHES,
+        (1, 16, 16),
+        Spec(Bijective, {"maps": 2, "noise": 0.1, "places": "turns"}),
+        Spec(AffineHead, {"bound": 1.0}),
+        place="prefix",
+        embed={**SEEN, "hidden": "content"},
+        stages=2,
+    ),
     _probe(
         "probe-adversarial",
         PATCHES,

@@ -260,6 +260,28 @@ def test_each_map_may_be_told_something_of_its_own():
         first(torch.zeros(1, 48))
 
 
+@torch.no_grad()
+def test_the_tokens_of_a_reversed_map_may_lie_where_their_turns_do():
+    """The second map's places: its tower with a reversed table of places says the same."""
+    one, other = network(2), network(2)
+    table = other.towers["b1"].embed.positions[0].table
+    table.copy_(table.flip(0))
+    x = replace(SPACE.blank(2), vec=torch.randn(2, L, C))
+    mapped = lambda net, **how: Bijective(SPACE, maps=2, noise=0.0, **how).forward_map(net.open(Context(2)), x)[0].vec  # noqa: E731
+    assert torch.equal(mapped(one, places="turns"), mapped(other)) and not torch.allclose(mapped(one, places="turns"), mapped(one))
+    with pytest.raises(BadArgument, match="'own' places or those of their 'turns'"):
+        Bijective(SPACE, places="odd")
+
+
+@torch.no_grad()
+def test_what_is_hidden_may_be_read_as_numbers():
+    embed = Embed(16, SPACE, hidden="content")
+    query = Bijective(SPACE, maps=1)._asked(SPACE.blank(1), 0, slice(None), torch.zeros(1), "causal")
+    assert embed.mask is None and torch.allclose(embed(query)[:, 0], embed.enter(embed.blank))
+    with pytest.raises(BadArgument, match="write hidden=True for a mask vector"):
+        Embed(16, SPACE, hidden="content", beside=True)
+
+
 def test_what_keeps_its_first_token_needs_a_second():
     space = Space(axes=(Axis("time", 1),), channels=1)
     with pytest.raises(BadArgument, match="'asked' about or 'kept'"):
