@@ -1,4 +1,4 @@
-"""Pictures through a convolutional encoder, a bottleneck and a decoder."""
+"""Pictures and clips through a convolutional encoder, a bottleneck and a decoder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class Autoencoder(LearnedCodec):
     shape: (C, H, W). stride: a power of two, pixels a latent. width: channels at half resolution, doubling twice at the
     most. depth: residual blocks a resolution. distortion: a Distortion, |difference| if not said. critic: a
     PatchCritic, or none. align: an alignment.Alignment of the latents, or none. network: Spec of convolutions.Convolutions
-    in place of encoder and decoder of this file; its stride is the codec's, and width and depth are its own.
+    in place of encoder and decoder of this file; its stride is the codec's, and width and depth are its own. With
+    causal.CausalConvolutions the shape is a clip's, (1 + span n, C, H, W), and its tokens lie along (frame, y, x), 1 + n
+    frames of them; critic and align look at pictures and are none there.
     """
 
     def __init__(
@@ -103,24 +105,37 @@ class Autoencoder(LearnedCodec):
         network: Spec | None = None,
     ):
         super().__init__()
-        if len(shape) != 3:
-            raise BadArgument(f"Autoencoder expects a shape (C, H, W) and found {tuple(shape)}; code clips by frame")
+        both = None if network is None else network.build()
+        span = 0 if both is None else both.span
+        if len(shape) != (4 if span else 3):
+            expected = "(frames, C, H, W)" if span else "(C, H, W)"
+            advice = "its network is of clips" if span else "code clips by frame or with a network of causal.CausalConvolutions"
+            raise BadArgument(f"Autoencoder expects a shape {expected} and found {tuple(shape)}; {advice}")
         if stride < 1 or stride & (stride - 1) or width < 1 or depth < 0:
             raise BadArgument(f"expected a stride that is a power of two, width of 1 or more and depth of 0 or more; found {stride}, {width}, {depth}")
         self.shape = tuple(shape)
-        size = grid_of(self.shape, stride, "stride")
+        size: tuple[int, ...] = grid_of(self.shape, stride, "stride")
+        axes = [Axis("y", size[0]), Axis("x", size[1])]
+        if span:
+            if shape[0] < 1 or (shape[0] - 1) % span:
+                near = 1 + max(shape[0] - 1, 0) // span * span
+                raise BadArgument(f"this codec takes clips of 1 + {span} n frames and found {shape[0]}; cut them to {near} or {near + span}")
+            if critic is not None or align is not None:
+                raise BadArgument("a critic and an alignment look at pictures, and this codec is of clips; leave them out")
+            size = (1 + (shape[0] - 1) // span, *size)
+            axes = [Axis("frame", size[0]), *axes]
         self.bottleneck = bottleneck.build(size=size)
-        self.space = self.bottleneck.space((Axis("y", size[0]), Axis("x", size[1])))
-        if network is None:
-            self.encoder = encoder(shape[0], self.bottleneck.inputs, stride, width, depth)
-            self.decoder = decoder(self.bottleneck.channels, shape[0], stride, width, depth)
+        self.space = self.bottleneck.space(tuple(axes))
+        colours = shape[-3]
+        if both is None:
+            self.encoder = encoder(colours, self.bottleneck.inputs, stride, width, depth)
+            self.decoder = decoder(self.bottleneck.channels, colours, stride, width, depth)
         else:
-            both = network.build()
             if both.stride != stride:
                 raise BadArgument(f"the codec's stride is {stride} and its network's widths make one of {both.stride}; give that stride")
-            self.encoder, self.decoder = both.encoder(shape[0], self.bottleneck.inputs), both.decoder(self.bottleneck.channels, shape[0])
+            self.encoder, self.decoder = both.encoder(colours, self.bottleneck.inputs), both.decoder(self.bottleneck.channels, colours)
         self.distortion = (distortion or Spec(Absolute)).build()
-        self.critic = None if critic is None else critic.build(colours=shape[0])
+        self.critic = None if critic is None else critic.build(colours=colours)
         self.align = None if align is None else align.build(channels=self.bottleneck.channels)
 
     @property
@@ -138,7 +153,7 @@ class Autoencoder(LearnedCodec):
         return self.pictured(self.bottleneck.decode(Content(tokens.ids, tokens.vec)))
 
     def pictured(self, latent: Tensor) -> Tensor:
-        """(B, channels, h, w) -> pixels in [-1, 1]; of a latent that is still growing, a preview."""
+        """(B, channels, [t,] h, w) -> pixels in [-1, 1]; of a latent that is still growing, a preview."""
         return self.distortion.picture(self.decoder(latent))
 
     def loss(self, data: Any, *, rng: Rng) -> tuple[Losses, ...]:

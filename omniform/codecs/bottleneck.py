@@ -19,11 +19,11 @@ from omniform.core.tokens import Axis, Space, Tokens
 
 
 class Bottleneck(nn.Module, ABC):
-    """Latents (B, inputs, h, w) to content, in raster order, and back to latents (B, channels, h, w). size: (h, w)."""
+    """Latents (B, inputs, h, w) to content, in raster order, and back to latents (B, channels, h, w). size: (h, w), or (t, h, w) of clips."""
 
     inputs: int  # what the encoder must give
     channels: int  # what the decoder is given
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     @abstractmethod
     def space(self, axes: tuple[Axis, ...]) -> Space:
@@ -56,16 +56,16 @@ class Bottleneck(nn.Module, ABC):
 
 
 def rows_of(z: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h*w, C)."""
+    """(B, C, ..., h, w) -> (B, ...*h*w, C)."""
     return z.flatten(2).transpose(1, 2)
 
 
-def grid_from(rows: Tensor, size: tuple[int, int]) -> Tensor:
+def grid_from(rows: Tensor, size: tuple[int, ...]) -> Tensor:
     """The inverse of rows_of."""
     return rows.transpose(1, 2).unflatten(2, size)
 
 
-def ids_of(content: Content, size: tuple[int, int], books: int, vocab: int) -> Tensor:
+def ids_of(content: Content, size: tuple[int, ...], books: int, vocab: int) -> Tensor:
     """The ids (B, h*w, books), checked."""
     expected = (math.prod(size), books)
     if content.ids is None or tuple(content.ids.shape[1:]) != expected:
@@ -95,7 +95,7 @@ class KL(Bottleneck):
     `settle` measures: the variance of means plus the mean of variances.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], weight: float = 1e-6):
+    def __init__(self, channels: int, size: tuple[int, ...], weight: float = 1e-6):
         super().__init__()
         if channels < 1 or weight < 0:
             raise BadArgument(f"expected 1 channel or more and a weight of 0 or more, found {channels} and {weight}")

@@ -109,7 +109,7 @@ class Convolutions:
             raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
         self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
         self.coarse, self.unit = coarse, unit
-        self.stride = 1 << (len(widths) - 1)
+        self.stride, self.span = 1 << (len(widths) - 1), 0  # no frames
 
     def _middle(self) -> list[nn.Module]:
         width, groups = self.widths[-1], self.groups

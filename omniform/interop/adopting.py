@@ -14,7 +14,7 @@ from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, OmniformError, RecipeError, UnknownPath, nearest
 from omniform.data.packages import MODELS
 from omniform.data.packages import fetch as fetch_model
-from omniform.interop import autoencoders, bert, clip, language, masked, pictures, pipelines, streams, t5, text, vision
+from omniform.interop import autoencoders, bert, clip, clips, language, masked, pictures, pipelines, streams, t5, text, vision
 from omniform.interop.files import Weights, bare, json_of, weights_of
 from omniform.interop.gguf import open_gguf
 from omniform.interop.papers import PAPERS
@@ -48,11 +48,12 @@ DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "WanTransformer3DModel": streams.wan,
     "UVit2DModel": masked.amused,
     "AutoencoderKL": autoencoders.kl,
+    "AutoencoderKLWan": clips.wan,
     "VQModel": autoencoders.vq,
 }
 """By the _class_name of a configuration."""
-SHAPELESS = ("FluxTransformer2DModel", "LTXVideoTransformer3DModel", "WanTransformer3DModel")
-"""Those whose configurations do not say how large their latents are."""
+SHAPELESS = ("FluxTransformer2DModel", "LTXVideoTransformer3DModel", "WanTransformer3DModel", "AutoencoderKLWan")
+"""Those whose configurations do not say how large their latents, or their clips, are."""
 
 
 def is_foreign(folder: Path) -> bool:
@@ -113,7 +114,7 @@ def adopt(
     module: torch.nn.Module, *, tokenizer: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None
 ) -> Loaded:
     """A live module of `transformers` or `diffusers` as a system of ours, or as a frozen encoder: weights are copied. shape: of latents, for
-    FLUX and clips (else as published). Pictures go through what the processor of such a model does by default.
+    FLUX and clips, or of clips, for their autoencoders (else as published). Pictures go through what the processor of such a model does by default.
     tokenizer: its tokenizer.json under "tokenizer", as `codecs.pretrained:Pretrained` takes it; text encoders alone need one."""
     config: Any = getattr(module, "config", None)
     state, name = module.state_dict(), type(module).__name__

@@ -133,14 +133,14 @@ class Cut:
 class Table:
     """All ties of a checkpoint. of: whose table it is, for messages.
 
-    ignored: what they keep and we do not need, as (regular expression, why). fixed: what we have and they do not, as name -> the number that fills it.
-    cuts: those of theirs that are taken apart before any tie reads them.
+    ignored: what they keep and we do not need, as (regular expression, why). fixed: what we have and they do not, as name -> the number that fills it, or its
+    row of numbers. cuts: those of theirs that are taken apart before any tie reads them.
     """
 
     of: str
     ties: tuple[Tie, ...]
     ignored: tuple[tuple[str, str], ...] = ()
-    fixed: Mapping[str, float] | None = None
+    fixed: Mapping[str, float | Sequence[float]] | None = None
     cuts: tuple[Cut, ...] = ()
 
     def __post_init__(self) -> None:
@@ -184,7 +184,8 @@ class Table:
         cut = {piece: cut for cut in self.cuts for piece in cut.pieces}
         read = lambda name: cut[name].taken(theirs(cut[name].theirs), name) if name in cut else theirs(name)  # noqa: E731
         made = {tie.ours: tie.there([read(name) for name in tie.theirs]).contiguous() for tie in self.ties}
-        return {**made, **{name: torch.full(tuple(own[name]), float(number)) for name, number in (self.fixed or {}).items()}}
+        filled = {name: torch.tensor(said, dtype=torch.float32).expand(tuple(own[name])).clone() for name, said in (self.fixed or {}).items()}
+        return {**made, **filled}
 
     def theirs(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Their tensors, from ours: export."""

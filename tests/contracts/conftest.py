@@ -67,6 +67,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "stop": lambda x: None if x is None else 30,
     "token": lambda x: min(x, 8),
     "horizons": lambda x: (1, 2, 4),
+    "in_time": lambda x: (*(False for _ in x[1:]), True),  # clips of three frames
 }
 """What becomes of a leaf of that name. Rotary's head_width follows from WIDTH / HEADS."""
 

@@ -38,6 +38,10 @@ def denoising(kind: str, **changes: object) -> bytes:
     return json.dumps({"_class_name": kind, "num_hidden_layers": 2, **changes}).encode()
 
 
+def coded(**changes: object) -> bytes:
+    return json.dumps({"_class_name": "AutoencoderKLWan", "base_dim": 2, **changes}).encode()
+
+
 ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
 HOSTILE = {
     "empty.gguf": b"",
@@ -97,6 +101,13 @@ HOSTILE = {
     "rows-uvit.json": denoising("UVit2DModel", vocab_size=1 << 24, codebook_size=1 << 23, sample_size=1 << 12, micro_cond_encode_dim=1 << 21),
     "large-uvit.json": denoising("UVit2DModel", sample_size=1 << 40, downsample=True, upsample=True),
     "kinds-uvit.json": denoising("UVit2DModel", num_res_blocks=[3], downsample="yes", layer_norm_eps=1e308),
+    "wide-wan-vae.json": coded(base_dim=1 << 16, dim_mult=[1] * 10, temperal_downsample=[True] * 9, num_res_blocks=100),
+    "deep-wan-vae.json": coded(dim_mult=[1] * (1 << 16), temperal_downsample=[False] * (1 << 16)),
+    "many-blocks-wan-vae.json": coded(base_dim=1 << 14, dim_mult=[1, 2, 4, 4], num_res_blocks=100, z_dim=1 << 16, latents_mean=[0], latents_std=[1]),
+    "moments-wan-vae.json": coded(latents_mean=[[0.0]] * 16, latents_std=[-1e-300] * 16),
+    "halves-wan-vae.json": coded(dim_mult="1244", temperal_downsample={"0": True}),
+    "nothing-wan-vae.json": coded(dim_mult=[], temperal_downsample=[]),
+    "whole-wan-vae.json": coded(base_dim=1 << 12),
     "nested-bert.json": b'{"model_type": "bert", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 }
 
