@@ -34,7 +34,8 @@ class Level(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self.weight.reshape(-1, *[1] * (x.dim() - 2))
+        square = x.square().sum(1, keepdim=True).clamp_min(1e-24) / x.shape[1]  # vector_norm took a quarter of a step on a CPU
+        return x * square.rsqrt() * self.weight.reshape(-1, *[1] * (x.dim() - 2))
 
 
 @final

@@ -5,10 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import omniform as of
 from omniform.codecs.autoencoder import Autoencoder
 from omniform.codecs.bottleneck import FSQ, KL
 from omniform.codecs.causal import Causal, CausalConvolutions, Glance, Lengthened, Level, Shortened
 from omniform.codecs.critic import PatchCritic
+from omniform.core.batch import Batch
 from omniform.core.errors import BadArgument, ShapeError
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec, from_json, to_json
@@ -134,3 +136,15 @@ def test_what_does_not_fit_is_refused():
             CausalConvolutions(**{**SMALL, **args})
     with pytest.raises(ShapeError, match="batch of"):
         codec().encode(clip(2, 5, 2, 8, 12))
+
+
+def test_wan_learns_on_the_latents_of_clips():
+    own = of.build("wan-vae", changes={"shape": (5, 1, 16, 16)})
+    system = of.build("wan", codec=own, changes={"network.backbone.depth": 1})
+    space = system.codec.space
+    assert [a.size for a in space.axes] == [2, 4, 4] and space.channels == 8
+    x = clip(2, 5, 1, 16, 16).clamp(-1, 1)
+    (loss,) = system.loss(Batch(x, {"text": ["1 and 2", "3 and 4"]}), rng=Rng.seeded(0))
+    loss.mean().backward()
+    assert all(p.grad is None for p in system.codec.parameters()) and any(p.grad is not None and p.grad.any() for p in system.network.parameters())
+    assert system.generate(1, {"text": ["1 and 2"]}, steps=2).shape == (1, 5, 1, 16, 16)

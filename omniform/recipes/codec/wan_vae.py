@@ -24,7 +24,7 @@ RECIPE = Recipe(
     tiny={
         "codec.stride": 4,
         "codec.bottleneck": Spec(KL, {"channels": 8, "weight": 1e-3}),
-        "codec.network": Spec(CausalConvolutions, {"widths": (8, 24, 48), "depth": 1, "in_time": (True, True)}),
+        "codec.network": Spec(CausalConvolutions, {"widths": (8, 16, 32), "depth": 1, "in_time": (True, True)}),
         "shape": (9, 1, 32, 32),
         "training": {"batch": 16, "lr": 2e-3, "steps": 1000},
     },
