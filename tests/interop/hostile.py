@@ -30,7 +30,7 @@ def bert(**changes: object) -> bytes:
     return json.dumps({"model_type": "bert", "num_hidden_layers": 2, **changes}).encode()
 
 
-def said(kind: str, **changes: object) -> bytes:
+def said(kind: object, **changes: object) -> bytes:
     return json.dumps({"model_type": kind, "num_hidden_layers": 2, "num_layers": 2, **changes}).encode()
 
 
