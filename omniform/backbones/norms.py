@@ -12,23 +12,10 @@ from ..core.errors import BadArgument
 from ..core.net import Block, Env
 from ..core.spec import Spec
 from ..core.tokens import Space
+from .lean import LayerNorm, Linear, RMSNorm
 from .streams import Streams
 
 QkNorm = Literal["none", "rms", "layer", "cosine", "rms_wide", "layer_wide"]
-
-
-class LayerNorm(nn.LayerNorm):
-    """torch's, without the functions between module and kernel: they take as long as the norm of one token."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return torch.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-
-class RMSNorm(nn.RMSNorm):
-    """Likewise."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
 def norm(kind: Literal["layer", "rms"], width: int, *, affine: bool = True, eps: float = 1e-6, bias: bool = True) -> nn.Module:
@@ -94,7 +81,7 @@ class AdaLN(nn.Module):
     def __init__(self, width: int, chunks: int, zero: bool = True, told: int | None = None, bias: bool = True):
         super().__init__()
         self.chunks = chunks
-        self.out = nn.Linear(told or width, chunks * width, bias=bias)
+        self.out = Linear(told or width, chunks * width, bias=bias)
         if zero:
             for part in self.out.parameters():
                 nn.init.zeros_(part)

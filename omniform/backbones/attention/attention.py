@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...core.errors import BadArgument
 from ...core.net import KV, Block, Env
 from ...core.spec import Spec
+from ..lean import Linear
 from ..norms import QkNorm, normalised
 from ..positions import alibi, rotate
 from ..streams import Beside, Streams
@@ -66,8 +67,8 @@ class Attention(Block):
         fused = all(b in biases for b in "qkv") or not any(b in biases for b in "qkv")
         inner = heads * self.head_width
         if linear is None:
-            self.qkv = Streams(streams, lambda: nn.Linear(width, sum(self.sizes), bias=fused and "q" in biases), kinds)
-            self.out = Streams(1 if ends else streams, lambda: nn.Linear(inner, width, bias="o" in biases), kinds)
+            self.qkv = Streams(streams, lambda: Linear(width, sum(self.sizes), bias=fused and "q" in biases), kinds)
+            self.out = Streams(1 if ends else streams, lambda: Linear(inner, width, bias="o" in biases), kinds)
         else:
             self.qkv = Streams(streams, lambda: Beside(linear.build(width=width, out=size) for size in self.sizes))
             self.out = Streams(1 if ends else streams, lambda: linear.build(width=inner, out=width))
@@ -155,9 +156,9 @@ class CrossAttention(Block):
         self.heads = heads
         _, self.head_width = _heads(width, heads, None, head_width)
         inner = heads * self.head_width
-        self.q = nn.Linear(width, inner, bias="q" in biases)
-        self.kv = nn.Linear(context or width, 2 * inner, bias="k" in biases)
-        self.out = nn.Linear(inner, width, bias="o" in biases)
+        self.q = Linear(width, inner, bias="q" in biases)
+        self.kv = Linear(context or width, 2 * inner, bias="k" in biases)
+        self.out = Linear(inner, width, bias="o" in biases)
         self.norm = normalised(qk_norm, self.head_width, heads, heads, 1, qk_eps)
         self.scale = 1.0 if qk_norm == "cosine" else scale
         self.norm_context = nn.LayerNorm(context or width, eps=1e-6) if norm_context else None

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ...core.errors import BadArgument
 from ...core.net import Block, Env
 from ...core.spec import Spec
+from ..lean import Linear
 from ..streams import Streams
 
 Activation = Literal["gelu", "gelu_tanh", "gelu_sigmoid", "silu", "relu", "relu2", "swiglu", "geglu", "geglu_tanh"]
@@ -30,8 +31,8 @@ class _Feed(nn.Module):
         super().__init__()
         self.gated = activation in _GATED
         self.act = _GATED.get(activation) or _PLAIN[activation]
-        self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=bias)
-        self.down = nn.Linear(hidden, width, bias=bias)
+        self.up = Linear(width, hidden * (2 if self.gated else 1), bias=bias)
+        self.down = Linear(hidden, width, bias=bias)
         self.units: int | None = None  # set by an objective: only the first hidden units are there
 
     def forward(self, x: Tensor) -> Tensor:
