@@ -42,6 +42,7 @@ from omniform.backbones.selective import SelectiveScan
 from omniform.core.net import Context, Env
 from omniform.core.spec import Spec
 from omniform.core.tokens import Axis, Space
+from omniform.heads.categorical import CategoricalHead
 from omniform.system.near import Near
 from omniform.system.network import Tower
 
@@ -86,7 +87,7 @@ def subsampled(space: Space) -> Mixer:
 def near(space: Space) -> Mixer:
     """A layer that a mask lets see 64 places to either side."""
     part = Near(WIDTH, space, "place", 64)
-    part._trunk = (Tower(WIDTH, space, Spec(torch.nn.Identity), FULL, Spec(torch.nn.Identity)),)
+    part._trunk = (Tower(WIDTH, space, Spec(torch.nn.Identity), FULL, Spec(CategoricalHead)),)
     return part.backbone
 
 
