@@ -8,6 +8,7 @@ pictures; here it learns clips from the start, by the absolute difference and th
 from ...codecs.autoencoder import Autoencoder
 from ...codecs.bottleneck import KL
 from ...codecs.causal import CausalConvolutions
+from ...codecs.distortion import Logistic
 from ...core.spec import Spec
 from ...system.recipe import Fact, Recipe, Source
 
@@ -23,7 +24,8 @@ RECIPE = Recipe(
     sizes={"127M": {}},
     tiny={
         "codec.stride": 4,
-        "codec.bottleneck": Spec(KL, {"channels": 8, "weight": 1e-3}),
+        "codec.bottleneck": Spec(KL, {"channels": 8, "weight": 1e-4}),
+        "codec.distortion": Spec(Logistic),
         "codec.network": Spec(CausalConvolutions, {"widths": (8, 16, 32), "depth": 1, "in_time": (True, True)}),
         "shape": (9, 1, 32, 32),
         "training": {"batch": 16, "lr": 2e-3, "steps": 1000},
