@@ -2,28 +2,28 @@
 and 256, at equal codes, steps and start.
 
 How many codes of a book are used is counted over held-out glyphs; distances are a classifier's that no codec has seen. Critic and features of the recipe are
-left out: neither changes what the claim is about, and both cost time.
+left out: neither changes what the claim is about, and both cost time. The judge first called the claim undecided where one half of it fails for every seed;
+it was corrected after a first run had found just that (more codes used, further off): a claim with a half that fails does not hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import claims
 import torch
 from claims import Claim, Numbers, Verdict
+from vqgan import JUDGED, judge_of_all
 
 import omniform as of
 from omniform.codecs.bottleneck import VQ
 from omniform.codecs.distortion import Absolute
 from omniform.core.spec import Spec
 from omniform.data import open_data
-from omniform.evaluation.features import Classifier, train_classifier
 from omniform.training import Training, train
 from omniform.verbs.reconstructing import reconstructed
 
-CODES, STEPS, JUDGED = 1024, 300, 1000
+CODES, STEPS = 1024, 300
 FEW, MANY = 8, 256
 
 CLAIM = Claim(
@@ -34,11 +34,6 @@ CLAIM = Claim(
     budget=f"a seed: two tiny codecs of {CODES} codes, {STEPS} steps of 64 glyphs each; a judge of 250 steps for all",
     data=("glyphs",),
 )
-
-
-@lru_cache(maxsize=1)
-def judge_of_all() -> Classifier:
-    return train_classifier(open_data("glyphs"), steps=250)
 
 
 def measure(seed: int) -> Numbers:
@@ -66,7 +61,7 @@ def judge(runs: Sequence[Numbers]) -> tuple[Verdict, str]:
     )
     if all(fuller) and all(closer):
         return Verdict.HOLDS, said
-    return (Verdict.UNDECIDED if any(fuller) or any(closer) else Verdict.FAILS), said
+    return (Verdict.UNDECIDED if any(fuller) and any(closer) else Verdict.FAILS), said
 
 
 if __name__ == "__main__":

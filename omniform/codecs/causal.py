@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omniform.codecs.convolutions import Looking, Widening
 from omniform.core.errors import BadArgument
 
 
@@ -49,39 +50,20 @@ class Causal(nn.Conv3d):
         return super().forward(F.pad(x, (0, 0, 0, 0, self.kernel_size[0] - 1, 0)))
 
 
-@final
-class Widened(nn.Module):
-    """conv(silu(level(conv(silu(level(x)))))) + x, through a map of its own where the width changes."""
-
-    def __init__(self, into: int, out: int):
-        super().__init__()
-        self.norms = nn.ModuleList(Level(n) for n in (into, out))
-        self.convs = nn.ModuleList(Causal(n, out) for n in (into, out))
-        self.past = Causal(into, out, 1, 1) if into != out else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            h = conv(F.silu(norm(h)))
-        return h + (x if self.past is None else self.past(x))
+def _widening(into: int, out: int) -> Widening:
+    return Widening(into, out, Level, lambda into, out, side: Causal(into, out, side, side))
 
 
 @final
-class Glance(nn.Module):
-    """x + attention of one head over the places of each frame by itself; it starts at nothing."""
+class Glance(Looking):
+    """Looking over the places of each frame by itself; it starts at nothing."""
 
     def __init__(self, width: int):
-        super().__init__()
-        self.norm = Level(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        super().__init__(width, Level(width))
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + by_frame(self._looked, x)
-
-    def _looked(self, x: Tensor) -> Tensor:
-        q, k, v = (z[:, None] for z in self.qkv(self.norm(x).flatten(2).mT).chunk(3, -1))
-        return self.out(F.scaled_dot_product_attention(q, k, v)[:, 0]).mT.unflatten(2, x.shape[2:])
+        return by_frame(super().forward, x)
 
 
 @final
@@ -137,7 +119,7 @@ class CausalConvolutions:
 
     def _middle(self) -> list[nn.Module]:
         width = self.widths[-1]
-        return [Widened(width, width), Glance(width), Widened(width, width)]
+        return [_widening(width, width), Glance(width), _widening(width, width)]
 
     def encoder(self, colours: int, out: int) -> nn.Sequential:
         """Clips (B, 1 + span n, colours, H, W) to latents (B, out, 1 + n, H / stride, W / stride)."""
@@ -145,7 +127,7 @@ class CausalConvolutions:
         for level, width in enumerate(self.widths):
             before = self.widths[max(level - 1, 0)]
             layers += [Shortened(before, self.in_time[level - 1])] if level else []
-            layers += [Widened(width if i else before, width) for i in range(self.depth)]
+            layers += [_widening(width if i else before, width) for i in range(self.depth)]
         last = self.widths[-1]
         return nn.Sequential(*layers, *self._middle(), Level(last), nn.SiLU(), Causal(last, out), Causal(out, out, 1, 1))
 
@@ -154,7 +136,7 @@ class CausalConvolutions:
         layers: list[nn.Module] = [Causal(into, into, 1, 1), Causal(into, self.widths[-1]), *self._middle()]
         before = self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
-            layers += [Widened(width if i else before, width) for i in range(self.depth + 1)]
+            layers += [_widening(width if i else before, width) for i in range(self.depth + 1)]
             layers += [Lengthened(width, self.in_time[level - 1])] if level else []
             before = width // 2 if level else width
         return nn.Sequential(*layers, Level(before), nn.SiLU(), Causal(before, colours), Turned())

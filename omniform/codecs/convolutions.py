@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch.nn.functional as F
@@ -12,13 +13,13 @@ from omniform.core.errors import BadArgument
 
 @final
 class Widening(nn.Module):
-    """conv(silu(norm(conv(silu(norm(x)))))) + x, through a map of its own where the width changes."""
+    """conv(silu(norm(conv(silu(norm(x)))))) + x, mapped where the width changes. norm: of a width. conv: of two widths and the kernel's side."""
 
-    def __init__(self, into: int, out: int, groups: int):
+    def __init__(self, into: int, out: int, norm: Callable[[int], nn.Module], conv: Callable[[int, int, int], nn.Module]):
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(groups, n, eps=1e-6) for n in (into, out))
-        self.convs = nn.ModuleList(nn.Conv2d(n, out, 3, padding=1) for n in (into, out))
-        self.past = nn.Conv2d(into, out, 1) if into != out else None
+        self.norms = nn.ModuleList(norm(n) for n in (into, out))
+        self.convs = nn.ModuleList(conv(n, out, 3) for n in (into, out))
+        self.past = conv(into, out, 1) if into != out else None
 
     def forward(self, x: Tensor) -> Tensor:
         h = x
@@ -27,13 +28,12 @@ class Widening(nn.Module):
         return h + (x if self.past is None else self.past(x))
 
 
-@final
 class Looking(nn.Module):
     """x + attention of one head over all places. x (B, C, h, w)."""
 
-    def __init__(self, width: int, groups: int):
+    def __init__(self, width: int, norm: nn.Module):
         super().__init__()
-        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
+        self.norm = norm
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,15 +112,24 @@ class Convolutions:
         self.stride, self.span = 1 << (len(widths) - 1), 0  # no frames
 
     def _middle(self) -> list[nn.Module]:
-        width, groups = self.widths[-1], self.groups
-        return [Widening(width, width, groups), *([Looking(width, groups)] if self.looks else []), Widening(width, width, groups)]
+        width = self.widths[-1]
+        return [self._widening(width, width), *([self._looking(width)] if self.looks else []), self._widening(width, width)]
+
+    def _norm(self, width: int) -> nn.Module:
+        return nn.GroupNorm(self.groups, width, eps=1e-6)
+
+    def _widening(self, into: int, out: int) -> nn.Module:
+        return Widening(into, out, self._norm, lambda into, out, side: nn.Conv2d(into, out, side, padding=side // 2))
+
+    def _looking(self, width: int) -> nn.Module:
+        return Looking(width, self._norm(width))
 
     def _level(self, level: int, into: int, blocks: int) -> list[nn.Module]:
         """Residual blocks of one resolution, the first of them from another width."""
         width, made = self.widths[level], []
         for number in range(blocks):
-            made += [Widening(width if number else into, width, self.groups)]
-            made += [Looking(width, self.groups)] if self.coarse and level + 1 == len(self.widths) else []
+            made += [self._widening(width if number else into, width)]
+            made += [self._looking(width)] if self.coarse and level + 1 == len(self.widths) else []
         return made
 
     def encoder(self, colours: int, out: int) -> nn.Sequential:

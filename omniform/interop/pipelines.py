@@ -13,7 +13,7 @@ from . import autoencoders, masked, pictures, streams
 from .files import Weights, json_of
 from .language import Asked
 from .schedulers import scheduled
-from .ties import Reading, Table, Tie, negated
+from .ties import Reading, Table, negated
 
 TRANSFORMERS: dict[str, Callable[..., Reading]] = {
     "DiTTransformer2DModel": pictures.dit,
@@ -62,11 +62,7 @@ def reading(folder: Path) -> Reading:
     variance = config["scheduler"].get("variance_type", "fixed_small")
     if kinds["scheduler"] == "DDPMScheduler" and (variance == "learned_range") != bool(changes.get("network.head.learned_variance")):
         raise CheckpointError(f"{folder}: its scheduler has variance_type={variance!r}, and its transformer says otherwise; one of the two is another's")
-    ties = (*_under("transformer.", network.table), *_under("vae.", codec.table))
-    ignored = tuple((_escaped("transformer.", pattern), why) for pattern, why in network.table.ignored)
-    fixed = {**(network.table.fixed or {}), **(codec.table.fixed or {})}
-    cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
-    return replace(network, changes=changes, table=Table(network.of, ties, ignored, fixed, cuts))
+    return replace(network, changes=changes, table=_beside(network.of, transformer=network.table, vae=codec.table))
 
 
 def weighed(folder: Path) -> tuple[str, str]:
@@ -100,9 +96,7 @@ def _masked(folder: Path, index: Mapping[str, Any]) -> Reading:
         "network.embed.mask_id": hidden,
         "process.schedule": asked.only("masking_schedule", ("cosine", "linear"), "cosine"),
     }
-    ties = (*_under("transformer.", network.table), *_under("vqvae.", codec.table))
-    cuts = tuple(replace(c, theirs="transformer." + c.theirs, pieces=tuple("transformer." + p for p in c.pieces)) for c in network.table.cuts)
-    return replace(network, changes=changes, table=Table(network.of, ties, fixed=codec.table.fixed, cuts=cuts))
+    return replace(network, changes=changes, table=_beside(network.of, transformer=network.table, vqvae=codec.table))
 
 
 def _straight(network: Reading) -> Reading:
@@ -112,11 +106,6 @@ def _straight(network: Reading) -> Reading:
     return replace(network, changes={**network.changes, "network.time.levels": 0}, table=replace(network.table, ties=ties))
 
 
-def _escaped(prefix: str, pattern: str) -> str:
-    """A pattern of names in a part."""
-    return prefix.replace(".", r"\.") + pattern
-
-
 def _kind(index: Mapping[str, Any], part: str, folder: Path) -> str:
     said = index.get(part)
     if not isinstance(said, list | tuple) or len(said) != 2 or not isinstance(said[1], str):
@@ -124,8 +113,15 @@ def _kind(index: Mapping[str, Any], part: str, folder: Path) -> str:
     return said[1]
 
 
-def _under(prefix: str, table: Table) -> list[Tie]:
-    return [Tie(t.ours, tuple(prefix + n for n in t.theirs), t.there, t.back) for t in table.ties]
+def _beside(of: str, **parts: Table) -> Table:
+    """The tables of several folders as one, each under its name."""
+    ties, ignored, fixed, cuts = [], [], {}, []
+    for part, table in parts.items():
+        ties += [replace(t, theirs=tuple(f"{part}.{n}" for n in t.theirs)) for t in table.ties]
+        ignored += [(rf"{part}\.(?:{pattern})", why) for pattern, why in table.ignored]
+        fixed |= table.fixed or {}
+        cuts += [replace(c, theirs=f"{part}.{c.theirs}", pieces=tuple(f"{part}.{p}" for p in c.pieces)) for c in table.cuts]
+    return Table(of, tuple(ties), tuple(ignored), fixed, tuple(cuts))
 
 
 def both(parts: Mapping[str, Weights], where: str) -> Weights:
