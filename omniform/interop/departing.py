@@ -18,7 +18,7 @@ from omniform.backbones.embed import TimeEmbedding
 from omniform.codecs.autoencoder import Autoencoder
 from omniform.codecs.folded import Folded
 from omniform.codecs.patch import Patches
-from omniform.core.errors import RecipeError
+from omniform.core.errors import OmniformError, RecipeError
 from omniform.core.spec import Spec, differences
 from omniform.interop import autoencoders, pictures, schedulers, streams
 from omniform.interop.comparing import Left, at, filled
@@ -106,7 +106,7 @@ def _architecture(system: System, process: Flow) -> tuple[str, dict[str, Any], R
             try:
                 reading = _READ[name](config, folded=not isinstance(system.codec, Patches))
                 other = recipes.get(reading.recipe).but({k: v for k, v in reading.changes.items() if not k.startswith("codec.")})
-            except Exception:  # noqa: BLE001, S112  whatever a number of ours is not to their reader
+            except OmniformError:  # a number of ours is not to their reader
                 continue
             assert other.network is not None
             differs = {k: v for k, v in differences(mine, _plain(other.network), "network").items() if not k.startswith(_FREE)}

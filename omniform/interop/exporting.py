@@ -13,7 +13,7 @@ from torch import Tensor
 from omniform import recipes
 from omniform.codecs.pretrained import Pretrained
 from omniform.codecs.text import BPE, Bytes
-from omniform.core.errors import BadArgument, RecipeError, nearest
+from omniform.core.errors import BadArgument, OmniformError, RecipeError, nearest
 from omniform.core.order import Raster
 from omniform.core.spec import Spec, differences
 from omniform.interop import language
@@ -90,7 +90,7 @@ def _language(system: System) -> tuple[dict[str, Any], Reading]:
         config = made(system)
         try:
             reading = read(config)
-        except Exception as error:  # noqa: BLE001  whatever a number of ours is not to their reader
+        except OmniformError as error:  # a number of ours is not to their reader
             raise RecipeError(f"{recipe.name} has no counterpart in transformers: {error}") from error
         other = recipes.get(reading.recipe).but(reading.changes).network
         assert other is not None
