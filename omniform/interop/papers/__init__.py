@@ -1,0 +1,27 @@
+"""Checkpoints of papers' own repositories, bare files of weights without a configuration: which recipe it is must be said, and tables follow from our shapes.
+
+Only the network is in them: the autoencoder that their tokens come from is a file of its own.
+"""
+
+from __future__ import annotations
+
+from .dit import DIT, SIT
+from .llamagen import LLAMAGEN
+from .mar import MAR
+from .shared import Paper
+from .starflow import STARFLOW
+from .tarflow import TARFLOW
+from .titok import TITOK
+from .var import VAR
+
+PAPERS: dict[str, Paper] = {
+    "dit": DIT,
+    "sit": SIT,
+    "var": VAR,
+    "mar": MAR,
+    "llamagen": LLAMAGEN,
+    "tarflow": TARFLOW,
+    "starflow": STARFLOW,
+    "titok-maskgit": TITOK,
+}
+"""By the name of a recipe."""
