@@ -45,11 +45,11 @@ def _discrete(asked: Asked, spacings: tuple[str, ...], usual: str, solver: Spec,
 
 
 def ddpm(config: Mapping[str, Any], tokens: int) -> dict[str, Any]:
-    """DDPMScheduler. A learned variance is used where the network has one, whatever variance_type says, so both must say the same (adopting checks it)."""
+    """DDPMScheduler. A learned variance is used where the network has one, whatever variance_type says, so both must say the same."""
     asked = Asked(config, "DDPMScheduler")
     asked.only("clip_sample", (False,), True)
-    asked.only("variance_type", ("fixed_small", "fixed_small_log", "learned_range"), "fixed_small")
-    return _discrete(asked, ("leading", "trailing", "linspace"), "leading", Spec(Ancestral))
+    learned = asked.only("variance_type", ("fixed_small", "fixed_small_log", "learned_range"), "fixed_small") == "learned_range"
+    return {**_discrete(asked, ("leading", "trailing", "linspace"), "leading", Spec(Ancestral)), "network.head.learned_variance": learned}
 
 
 def ddim(config: Mapping[str, Any], tokens: int) -> dict[str, Any]:

@@ -169,6 +169,14 @@ def test_a_flux_whose_autoencoder_is_anothers(tmp_path):
         of.load(tmp_path)
 
 
+@pytest.mark.parametrize("name, length", [("PixArtAlphaPipeline", 120), ("PixArtSigmaPipeline", 300), ("Pipeline", 120)])
+def test_how_long_captions_are_is_said_by_the_class_of_the_pipeline(name, length, tmp_path):
+    folder(tmp_path, stirred(PixArtTransformer2DModel(**PIXART)), DPMSolverMultistepScheduler(), 4)
+    file = tmp_path / "model_index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_class_name": name}))
+    assert of.load(tmp_path).conditioning.parts["text"].length == length
+
+
 @pytest.mark.parametrize(
     "part, change, says",
     [
@@ -177,6 +185,7 @@ def test_a_flux_whose_autoencoder_is_anothers(tmp_path):
         ("model_index.json", {"transformer": None}, "no transformer in its model_index.json"),
         ("vae/config.json", {"latent_channels": 5}, "5 channels and its transformer reads 4"),
         ("scheduler/scheduler_config.json", {"clip_sample": True}, "clip_sample=True"),
+        ("model_index.json", {"transformer": ["diffusers", "SD3Transformer2DModel"]}, "FlowMatchEulerDiscreteScheduler is built here"),
     ],
 )
 def test_a_pipeline_that_is_not_built_here(part, change, says, tmp_path):

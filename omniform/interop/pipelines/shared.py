@@ -1,0 +1,62 @@
+"""What pipelines share: the row that a kind of them is, and the tables of its folders beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import CheckpointError
+from ..schedulers import SCHEDULERS
+from ..ties import Reading, Table
+
+Config = Mapping[str, Any]
+Walk = Callable[[Config, int], dict[str, Any]]
+"""Configuration of a scheduler and tokens of a sample -> changes of a recipe by path."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a folder holds, read. pipeline: the name of its class. config: of "transformer" and "scheduler" and of the autoencoder by the name of its folder.
+    network, codec: what the transformer and the autoencoder become by themselves. walk: what the scheduler becomes."""
+
+    folder: Path
+    pipeline: str
+    config: Mapping[str, Config]
+    network: Reading
+    codec: Reading
+    walk: Walk
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A kind of pipeline, by the class of its transformer.
+
+    network: reads the transformer's configuration, for a codec that is an autoencoder. autoencoder: its class. codec: reads its configuration. folder: where it
+    lies. joined: one reading of all parts, whose table is still the network's alone; a CheckpointError where they do not belong together. schedulers: by class.
+    """
+
+    network: Callable[[Config], Reading]
+    codec: Callable[[Config], Reading]
+    joined: Callable[[Parts], Reading]
+    autoencoder: str = "AutoencoderKL"
+    folder: str = "vae"
+    schedulers: Mapping[str, Walk] = field(default_factory=lambda: SCHEDULERS)
+
+
+def belong(folder: Path, channels: object, asked: object) -> None:
+    """An autoencoder and a transformer of as many channels."""
+    if channels != asked:
+        raise CheckpointError(f"{folder}: its autoencoder has {channels} channels and its transformer reads {asked}; they do not belong together")
+
+
+def beside(of: str, **parts: Table) -> Table:
+    """The tables of several folders as one, each under its name."""
+    ties, ignored, fixed, cuts = [], [], {}, []
+    for part, table in parts.items():
+        ties += [replace(t, theirs=tuple(f"{part}.{n}" for n in t.theirs)) for t in table.ties]
+        ignored += [(rf"{part}\.(?:{pattern})", why) for pattern, why in table.ignored]
+        fixed |= table.fixed or {}
+        cuts += [replace(c, theirs=f"{part}.{c.theirs}", pieces=tuple(f"{part}.{p}" for p in c.pieces)) for c in table.cuts]
+    return Table(of, tuple(ties), tuple(ignored), fixed, tuple(cuts))
