@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from omniform.codecs.codebook import clustered
 from omniform.codecs.distortion import Absolute
 from omniform.codecs.patch import grid_of
+from omniform.codecs.patched import Timed
 from omniform.core.codec import LearnedCodec
 from omniform.core.distribution import Content
 from omniform.core.errors import BadArgument
@@ -89,7 +90,8 @@ class Autoencoder(LearnedCodec):
     PatchCritic, or none. align: an alignment.Alignment of the latents, or none. network: Spec of convolutions.Convolutions
     in place of encoder and decoder of this file; its stride is the codec's, and width and depth are its own. With
     causal.CausalConvolutions the shape is a clip's, (1 + span n, C, H, W), and its tokens lie along (frame, y, x), 1 + n
-    frames of them; critic and align look at pictures and are none there.
+    frames of them; critic and align look at pictures and are none there. noise: the decoder learns to take the last of it away (LTX-Video, arXiv:2501.00103,
+    section 2.1): a share up to this one, drawn for each clip and told to it, is mixed into its latents; for patched.PatchedConvolutions with a time.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Autoencoder(LearnedCodec):
         critic: Spec | None = None,
         align: Spec | None = None,
         network: Spec | None = None,
+        noise: float = 0.0,
     ):
         super().__init__()
         both = None if network is None else network.build()
@@ -134,6 +137,9 @@ class Autoencoder(LearnedCodec):
             if both.stride != stride:
                 raise BadArgument(f"the codec's stride is {stride} and its network's widths make one of {both.stride}; give that stride")
             self.encoder, self.decoder = both.encoder(colours, self.bottleneck.inputs), both.decoder(self.bottleneck.channels, colours)
+        if not 0 <= noise <= 1 or noise and not isinstance(self.decoder, Timed):
+            raise BadArgument(f"noise is a share from 0 to 1 that is told to a decoder, and this is {noise}; give 0, or a network whose decoder is told a time")
+        self.noise = noise
         self.distortion = (distortion or Spec(Absolute)).build()
         self.critic = None if critic is None else critic.build(colours=colours)
         self.align = None if align is None else align.build(channels=self.bottleneck.channels)
@@ -159,7 +165,7 @@ class Autoencoder(LearnedCodec):
     def loss(self, data: Any, *, rng: Rng) -> tuple[Losses, ...]:
         pixels = self._checked(data)
         latent, dues = self.bottleneck(self.encoder(pixels), pixels.numel(), rng)
-        said = self.decoder(latent)
+        said = self._denoised(latent, rng) if self.noise else self.decoder(latent)
         off = self.distortion(said, pixels)
         parts = {**off, **dues}
         if self.align is not None:
@@ -171,6 +177,12 @@ class Autoencoder(LearnedCodec):
         last = [layer for layer in self.decoder if isinstance(layer, nn.Conv2d)][-1].weight
         opinion = self.critic.opinion(picture, sum(off.values()), last)
         return Losses({**parts, **opinion}, count), self.critic.loss(pixels, picture)
+
+    def _denoised(self, latent: Tensor, rng: Rng) -> Tensor:
+        """What the decoder makes of latents with some noise, told how much."""
+        share = self.noise * rng.split("share").uniform((len(latent),)).to(latent.device)
+        mixed = share.reshape(-1, *[1] * (latent.dim() - 1)).to(latent.dtype)
+        return self.decoder((1 - mixed) * latent + mixed * rng.split("noise").normal(latent.shape).to(latent), share)
 
     @torch.no_grad()
     def settle(self, data: Any) -> None:

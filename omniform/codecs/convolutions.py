@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch.nn.functional as F
@@ -13,7 +13,10 @@ from omniform.core.errors import BadArgument
 
 @final
 class Widening(nn.Module):
-    """conv(silu(norm(conv(silu(norm(x)))))) + x, mapped where the width changes. norm: of a width. conv: of two widths and the kernel's side."""
+    """conv(silu(norm(conv(silu(norm(x)))))) + x, mapped where the width changes. norm: of a width. conv: of two widths and the kernel's side, 1 for that map.
+
+    moved: for each norm a shift and one less than a scale of what it says, where there is something to tell.
+    """
 
     def __init__(self, into: int, out: int, norm: Callable[[int], nn.Module], conv: Callable[[int, int, int], nn.Module]):
         super().__init__()
@@ -21,10 +24,11 @@ class Widening(nn.Module):
         self.convs = nn.ModuleList(conv(n, out, 3) for n in (into, out))
         self.past = conv(into, out, 1) if into != out else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, moved: Sequence[tuple[Tensor, Tensor] | None] = (None, None)) -> Tensor:
         h = x
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            h = conv(F.silu(norm(h)))
+        for norm, conv, by in zip(self.norms, self.convs, moved, strict=True):
+            h = norm(h)
+            h = conv(F.silu(h if by is None else h * (1 + by[1]) + by[0]))
         return h + (x if self.past is None else self.past(x))
 
 

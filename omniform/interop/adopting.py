@@ -49,10 +49,11 @@ DIFFUSERS: dict[str, Callable[..., Reading]] = {
     "UVit2DModel": masked.amused,
     "AutoencoderKL": autoencoders.kl,
     "AutoencoderKLWan": clips.wan,
+    "AutoencoderKLLTXVideo": clips.ltx,
     "VQModel": autoencoders.vq,
 }
 """By the _class_name of a configuration."""
-SHAPELESS = ("FluxTransformer2DModel", "LTXVideoTransformer3DModel", "WanTransformer3DModel", "AutoencoderKLWan")
+SHAPELESS = ("FluxTransformer2DModel", "LTXVideoTransformer3DModel", "WanTransformer3DModel", "AutoencoderKLWan", "AutoencoderKLLTXVideo")
 """Those whose configurations do not say how large their latents, or their clips, are."""
 
 

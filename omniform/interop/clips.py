@@ -1,17 +1,21 @@
-"""Autoencoders of clips of the `diffusers` library as our codecs: AutoencoderKLWan."""
+"""Autoencoders of clips of the `diffusers` library as our codecs: AutoencoderKLWan and AutoencoderKLLTXVideo."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..codecs.autoencoder import Autoencoder
 from ..codecs.bottleneck import KL
 from ..codecs.causal import CausalConvolutions
-from ..core.errors import CheckpointError
+from ..codecs.patched import PatchedConvolutions
+from ..core.errors import BadArgument, CheckpointError
 from ..core.spec import Spec
 from .language import Asked
-from .ties import Reading, Table, Tie, linear, same, shaped
+from .ties import Reading, Table, Tie, linear, reordered, same, shaped
 
 _WIDEST = 1 << 16
 """Channels that a configuration is believed to ask for (ours)."""
@@ -25,17 +29,17 @@ def _listed(asked: Asked, name: str, kind: type, default: tuple[Any, ...], num: 
     said = asked(name, (list, tuple), default)
     if num is not None and len(said) != num:
         raise CheckpointError(f"{asked.of}: its configuration has {len(said)} values of {name} where {num} are expected; fetch it again")
-    if not 0 < len(said) <= 1 << 10:
+    if not 0 < len(said) <= (32 if num is None else 1 << 10):
         raise CheckpointError(f"{asked.of}: its configuration has {len(said)} values of {name}, which nothing has; fetch it again")
     return tuple(Asked({name: value}, asked.of)(name, kind) for value in said)
 
 
-def _fits(shape: tuple[int, ...] | None, usual: tuple[int, ...], colours: int, stride: int, span: int) -> tuple[int, ...]:
+def _fits(of: str, shape: tuple[int, ...] | None, usual: tuple[int, ...], colours: int, stride: int, span: int) -> tuple[int, ...]:
     """A clip that divides into latents."""
     shape = (usual[0], colours, *usual[2:]) if shape is None else tuple(shape)
     if len(shape) != 4 or min(shape) < 1 or shape[1] != colours or shape[2] % stride or shape[3] % stride or (shape[0] - 1) % span:
         raise CheckpointError(
-            f"AutoencoderKLWan takes clips (1 + {span} n, {colours}, rows, columns) whose sides {stride} divides, not of shape {shape}; give shape= so"
+            f"{of} takes clips (1 + {span} n, {colours}, rows, columns) whose sides {stride} divides, not of shape {shape}; give shape= so"
         )
     return shape
 
@@ -122,5 +126,162 @@ def wan(config: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Read
     ties = [t for half, row in rows for number, layer in enumerate(row) if layer for t in layer[0](f"codec.{half}.{number}", *layer[1:])]
     fixed = {"codec.bottleneck.centre": centre, "codec.bottleneck.spread": spread}
     usual = (81, colours, 480, 832) if stride <= 32 else (1, colours, stride, stride)
-    changes = {"codec": spec, "shape": _fits(shape, usual, colours, stride, span)}
+    changes = {"codec": spec, "shape": _fits(of, shape, usual, colours, stride, span)}
     return Reading(of, "wan-vae", changes, Table(of, tuple(ties), fixed=fixed))
+
+
+# ---- LTX-Video --------------------------------------------------------------------------------------------------------
+
+_HALVED = {"spatial": "space", "temporal": "time", "spatiotemporal": "both"}
+
+
+def _steps(asked: Asked, levels: int) -> tuple[tuple[str, ...], bool]:
+    """What lies behind each level of the encoder, and whether it is folded (0.9.5)."""
+    kinds = _listed(asked, "down_block_types", str, ("LTXVideoDownBlock3D",) * 4)
+    kind = kinds[0]
+    if kind not in ("LTXVideoDownBlock3D", "LTXVideo095DownBlock3D") or len(set(kinds)) > 1:
+        raise CheckpointError(f"{asked.of} has down_block_types={list(kinds)!r}, and all LTXVideoDownBlock3D or all LTXVideo095DownBlock3D are built here")
+    folded = kind == "LTXVideo095DownBlock3D"
+    num = levels - folded
+    if num < 1:
+        raise CheckpointError(f"{asked.of}: its configuration has block_out_channels of one level, which its blocks do not fill; fetch it again")
+    scaled = _listed(asked, "spatio_temporal_scaling", bool, (True, True, True, False), num)
+    types = _listed(asked, "downsample_type", str, ("conv",) * 4)
+    if not folded:
+        return tuple("strided" if x else "none" for x in scaled), False
+    if len(types) != num or not set(types) <= set(_HALVED):
+        raise CheckpointError(f"{asked.of} has downsample_type={list(types)!r}, and {num} of {', '.join(_HALVED)} are built here; use a checkpoint of them")
+    return tuple(_HALVED[t] if x else "none" for x, t in zip(scaled, types, strict=True)), True
+
+
+def _climbs(asked: Asked, widths: tuple[int, ...], depths: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Widths of the decoder's levels and of its middle, and how it goes up: theirs say the width that comes in, ours that which comes out."""
+    num = len(widths)
+    scaled = _listed(asked, "decoder_spatio_temporal_scaling", bool, (True, True, True, False), num)
+    plain = (False,) * num, (1,) * num
+    past = _listed(asked, "upsample_residual", bool, plain[0], num) if asked.config.get("upsample_residual") else plain[0]
+    factor = _listed(asked, "upsample_factor", int, plain[1], num) if asked.config.get("upsample_factor") else plain[1]
+    made, up = [widths[-1]], []
+    for level in reversed(range(num)):
+        if past[level] != (factor[level] > 1) or past[level] and not scaled[level]:
+            said = f"upsample_residual={list(past)!r} with upsample_factor={list(factor)!r}"
+            raise CheckpointError(f"{asked.of} has {said}, and a residual where the factor is above 1 and rows are doubled is built here; use a checkpoint so")
+        if widths[level] % factor[level] or past[level] and made[0] != widths[level] // factor[level] * factor[level]:
+            raise CheckpointError(f"{asked.of} unfolds {made[0]} channels by upsample_factor={list(factor)!r} to others than it says; fetch its config again")
+        made.insert(0, widths[level] // factor[level])
+        up.insert(0, "unfolded" if past[level] else "widened" if scaled[level] else "none")
+    return tuple(made), tuple(up)
+
+
+def _passing(ours: str, theirs: str, widened: bool = False) -> list[Tie]:
+    """A residual block; where it changes the width, with a norm and a map beside it."""
+    made = [t for i in (0, 1) for t in linear(f"{ours}.convs.{i}", f"{theirs}.conv{i + 1}.conv")]
+    return made + ([*linear(ours + ".past.0", theirs + ".norm3"), *linear(ours + ".past.1", theirs + ".conv_shortcut.conv")] if widened else [])
+
+
+def _clock(ours: str, theirs: str) -> list[Tie]:
+    return [t for n, m in ((0, 1), (2, 2)) for t in linear(f"{ours}.net.{n}", f"{theirs}.time_embedder.timestep_embedder.linear_{m}")]
+
+
+def _told(ours: str, theirs: str, depth: int) -> list[Tie]:
+    """Residual blocks that are told a time."""
+    made = [*_clock(ours + ".clock", theirs), *(t for i in range(depth) for t in _passing(f"{ours}.blocks.{i}", f"{theirs}.resnets.{i}"))]
+    return made + [same(f"{ours}.tables.{i}", f"{theirs}.resnets.{i}.scale_shift_table") for i in range(depth)]
+
+
+def _framed(ours: str, theirs: str, order: Tensor, dim: int) -> list[Tie]:
+    """A convolution of pixels: of a patch they count columns of rows, we rows of columns."""
+    bias = reordered(ours + ".bias", theirs + ".conv.bias", order) if dim == 0 else same(ours + ".bias", theirs + ".conv.bias")
+    return [reordered(ours + ".weight", theirs + ".conv.weight", order, dim), bias]
+
+
+def _plain(ours: str, theirs: str) -> list[Tie]:
+    return linear(ours, theirs + ".conv")
+
+
+def _packing(ours: str, theirs: str) -> list[Tie]:
+    return linear(ours + ".conv", theirs + ".conv.conv")
+
+
+def _down(network: PatchedConvolutions, order: Tensor) -> list[tuple[Any, ...]]:
+    widths, depths = network.widths, network.depths
+    row: list[tuple[Any, ...]] = [(), (_framed, "encoder.conv_in", order, 1)]
+    for level, step in enumerate(network.down):
+        name, widened = f"encoder.down_blocks.{level}", widths[level] != widths[level + 1]
+        row += [(_passing, f"{name}.resnets.{i}") for i in range(depths[level])]
+        row += [(_plain if step == "strided" else _packing, f"{name}.downsamplers.0")] if step != "none" else []
+        row += [(_passing, f"{name}.conv_out", True)] if widened and step in ("strided", "none") else []
+    row += [(_passing, f"encoder.mid_block.resnets.{i}") for i in range(depths[-1])]
+    return [*row, (), (), (_plain, "encoder.conv_out"), ()]
+
+
+def _up(network: PatchedConvolutions, order: Tensor) -> list[tuple[Any, ...]]:
+    (widths, depths), last = network.back, len(network.up)
+    row: list[tuple[Any, ...]] = [(_plain, "decoder.conv_in")]
+    for level in reversed(range(len(widths))):
+        name = "decoder.mid_block" if level == last else f"decoder.up_blocks.{last - 1 - level}"
+        if level < last:
+            row += [(_passing, f"{name}.conv_in", True)] if widths[level] != widths[level + 1] and network.up[level] != "unfolded" else []
+            row += [(_packing, f"{name}.upsamplers.0")] if network.up[level] != "none" else []
+        row += [(_passing, f"{name}.resnets.{i}") for i in range(depths[level])] if network.time is None else [(_told, name, depths[level])]
+    ending = () if network.time is None else (lambda ours, at: [*_clock(ours + ".clock", at), same(ours + ".table", at + ".scale_shift_table")], "decoder")
+    return [*row, ending, (), (_framed, "decoder.conv_out", order, 0), ()]
+
+
+def ltx(config: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Reading:
+    """AutoencoderKLLTXVideo: of 0.9, and of 0.9.5 whose decoder is told a time (0, as its pipeline has it; change codec.network.time).
+
+    Its latents are (z - latents_mean) / latents_std * scaling_factor, of which the moments lie beside the weights. shape: of a clip, as published if not said.
+    """
+    of = "AutoencoderKLLTXVideo"
+    asked = Asked(config, of)
+    asked.only("patch_size_t", (1,), 1)
+    colours = asked("in_channels", int, 3, most=_WIDEST)
+    asked.only("out_channels", (colours,), 3)
+    channels = asked("latent_channels", int, 128, most=_WIDEST)
+    if any(_listed(asked, "decoder_inject_noise", bool, (False,) * 5)):
+        raise CheckpointError(f"{of} has decoder_inject_noise (0.9.1), which draws noise while it decodes and is not built here; use 0.9.0, 0.9.5 or later")
+    widths = _listed(asked, "block_out_channels", int, (128, 256, 512, 512))
+    ups = _listed(asked, "decoder_block_out_channels", int, (128, 256, 512, 512))
+    if max(len(widths), len(ups)) > 10 or max(*widths, *ups) > _WIDEST:
+        raise CheckpointError(f"{of} has block_out_channels of {list(widths)!r} and {list(ups)!r}, and what is built here ends in reason; fetch it again")
+    down, folded = _steps(asked, len(widths))
+    levels = widths if folded else (*widths, widths[-1])
+    depths = _listed(asked, "layers_per_block", int, (4, 3, 3, 3, 4), len(levels))
+    back_depths = _listed(asked, "decoder_layers_per_block", int, (4, 3, 3, 3, 4), len(ups) + 1)
+    if max(*depths, *back_depths) > 100:
+        raise CheckpointError(f"{of} has {max(*depths, *back_depths)} layers_per_block, which nothing has; fetch it again")
+    back, up = _climbs(asked, ups, back_depths)
+    patch, scale = asked("patch_size", int, 4, most=1 << 6), asked("scaling_factor", float, 1.0)
+    if colours * patch**2 > _WIDEST:
+        raise CheckpointError(f"{of} has patch_size={patch} of {colours} channels, which nothing has; fetch its config again")
+    if scale <= 0:
+        raise CheckpointError(f"{of} has a scaling_factor of {scale}, and latents are multiplied by more than 0; fetch its config again")
+    args = {
+        "patch": patch,
+        "widths": levels,
+        "depths": depths,
+        "down": down,
+        "back": (back, back_depths),
+        "up": up,
+        "causal": (asked("encoder_causal", bool, True), asked("decoder_causal", bool, False)),
+        "time": 0.0 if asked("timestep_conditioning", bool, False) else None,
+        "eps": asked("resnet_norm_eps", float, 1e-6),
+    }
+    try:
+        network = PatchedConvolutions(**args)
+    except BadArgument as error:
+        raise CheckpointError(f"{of} cannot be built here: {error}") from error
+    for name, ours in (("spatial", network.stride), ("temporal", network.span)):
+        asked.only(f"{name}_compression_ratio", (None, ours))
+    spec = Spec(Autoencoder, {"stride": network.stride, "bottleneck": Spec(KL, {"channels": channels}), "network": Spec(PatchedConvolutions, args)})
+    order = torch.arange(colours * patch**2).unflatten(0, (colours, patch, patch)).mT.flatten()
+    rows = (("encoder", _down(network, order)), ("decoder", _up(network, order)))
+    ties = [t for half, row in rows for number, layer in enumerate(row) if layer for t in layer[0](f"codec.{half}.{number}", *layer[1:])]
+    ties.append(same("codec.bottleneck.centre", "latents_mean"))
+    ties.append(same("codec.bottleneck.spread", "latents_std").then(lambda x: x / scale, lambda x: x * scale))
+    ties += [] if network.time is None else [same("codec.decoder.scale", "decoder.timestep_scale_multiplier")]
+    whole = 256 % network.stride == 0 and 120 % network.span == 0
+    usual = (121, colours, 512, 768) if whole else (1, colours, network.stride, network.stride)
+    changes = {"codec": spec, "shape": _fits(of, shape, usual, colours, network.stride, network.span)}
+    return Reading(of, "ltx-vae", changes, Table(of, tuple(ties)))

@@ -42,6 +42,10 @@ def coded(**changes: object) -> bytes:
     return json.dumps({"_class_name": "AutoencoderKLWan", "base_dim": 2, **changes}).encode()
 
 
+def packed(**changes: object) -> bytes:
+    return json.dumps({"_class_name": "AutoencoderKLLTXVideo", **changes}).encode()
+
+
 ARCH = text("general.architecture") + struct.pack("<I", 8) + text("llama")
 HOSTILE = {
     "empty.gguf": b"",
@@ -108,6 +112,13 @@ HOSTILE = {
     "halves-wan-vae.json": coded(dim_mult="1244", temperal_downsample={"0": True}),
     "nothing-wan-vae.json": coded(dim_mult=[], temperal_downsample=[]),
     "whole-wan-vae.json": coded(base_dim=1 << 12),
+    "whole-ltx-vae.json": packed(),
+    "wide-ltx-vae.json": packed(block_out_channels=[1 << 16] * 4, decoder_block_out_channels=[1 << 16] * 4, latent_channels=1 << 16),
+    "deep-ltx-vae.json": packed(layers_per_block=[1 << 30] * 5, decoder_layers_per_block=[-1] * 5),
+    "levels-ltx-vae.json": packed(block_out_channels=[8] * (1 << 10), spatio_temporal_scaling=[True] * (1 << 10), layers_per_block=[1] * 1025),
+    "patches-ltx-vae.json": packed(patch_size=1 << 6, in_channels=1 << 16, out_channels=1 << 16),
+    "kinds-ltx-vae.json": packed(down_block_types="LTXVideoDownBlock3D", upsample_factor={"0": 2}, timestep_conditioning="yes"),
+    "factors-ltx-vae.json": packed(upsample_residual=[True] * 4, upsample_factor=[1 << 20] * 4),
     "nested-bert.json": b'{"model_type": "bert", "x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 }
 

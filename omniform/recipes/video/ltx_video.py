@@ -1,7 +1,7 @@
 """LTX-Video: a transformer over few and wide latents of a clip, with rotary positions in fractions of a span; a first frame is given by its own time.
 
 HaCohen et al. 2025, arXiv:2501.00103, section 2.2; block, rotary positions, norms of queries and keys over all heads and last norm of the official code
-(transformer3d.py); modulation as PixArt-alpha's. Section 2.4: tokens that are given are told a time without noise. The video autoencoder (8 x 32 x 32, 128
+(transformer3d.py); modulation as PixArt-alpha's. Section 2.4: tokens that are given are told a time without noise. The autoencoder (`ltx-vae`: 8 x 32 x 32, 128
 channels) and the text encoder (T5-XXL) are not part of it: the shape is that of the latents of 121 frames of 768 x 512. Shift: exp of the code's line, here at
 6,144 tokens.
 """
