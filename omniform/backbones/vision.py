@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -97,10 +99,15 @@ class TextTransformer(nn.Module):
         self.out = None if out is None else nn.Linear(width, out, bias=False)
 
     def forward(self, ids: Tensor) -> Tensor:
+        return self.both(ids)[0]
+
+    def both(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The stream, and what the last block reads, (B, M, D) each: the penultimate states that generators are told (SDXL, arXiv:2307.01952, section 2.1)."""
         if ids.dim() != 2 or ids.shape[1] > len(self.places):
             raise ShapeError(f"expected (B, up to {len(self.places)}) codes, found {tuple(ids.shape)}")
-        x = self.table(ids) + self.places[: ids.shape[1]]
-        return self.body(x, alone(*ids.shape, ids.device, causal=True))
+        x, before = self.table(ids) + self.places[: ids.shape[1]], f"block.{len(self.body.blocks) - 2}"
+        env = replace(alone(*ids.shape, ids.device, causal=True), wanted=frozenset({before}))
+        return self.body(x, env), env.taps.get(before, x)
 
     def whole(self, stream: Tensor, place: Tensor) -> Tensor:
         """(B, M, D) and (B,) -> (B, P)."""

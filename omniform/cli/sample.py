@@ -24,7 +24,7 @@ SPELLED = ("text", "molecule", "protein")
 
 @click.command(short_help="Generate with a trained system.")
 @click.argument("run")
-@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [one a label; 16; of text 1].")
+@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [one a label; 16; of text or a prompt 1].")
 @click.option("--label", multiple=True, metavar="CLASS", help="Given in turn; may be repeated [default: all].")
 @click.option("--condition", multiple=True, metavar="KEY=VALUE", help="Anything else that the system is told.")
 @seed_option
@@ -36,7 +36,7 @@ SPELLED = ("text", "molecule", "protein")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
 @click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the first.")
 @click.option("--repetition", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Above 1: codes that were said are less likely.")
-@click.option("--prompt", metavar="TEXT", help="A text to go on with; said to a model that talks.")
+@click.option("--prompt", metavar="TEXT", help="A text to go on with; said to a model that talks; the caption of a picture.")
 @click.option("--system", "role", metavar="TEXT", help="To a model that talks: what it is to be.")
 @click.option("--plain", is_flag=True, help="Go on with the prompt as a mere text all the same.")
 @bare_options
@@ -55,6 +55,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
     \b
     omniform sample runs/dit --label A --label B -n 8 --out letters.png
     omniform sample runs/gpt --prompt "def " --temperature 0.8
+    omniform sample hf:OWNER/PIPELINE --prompt "a red circle" --out red.png
     omniform sample DiT-XL-2-256x256.pt --as dit --size XL/2 --pickled
     """
     from omniform.core.errors import BadArgument
@@ -67,8 +68,6 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         if out is not None and out.suffix in (".png", ".gif"):
             raise click.UsageError(f"text is not written to a {out.suffix}; name a .txt or leave --out out")
         return _texts(system, num or 1, out, as_json, how)
-    if how["prompt"] is not None:
-        raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
     if system.recipe.modality in UNWRITTEN:
         what = UNWRITTEN[system.recipe.modality]
         raise BadArgument(f"{system.recipe.name} makes {what}, which no file is written of here; from Python: of.load(...).generate(n)")
@@ -82,7 +81,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         write = drawn.writer(out or Path("samples" + ending), system.recipe.modality)
     else:
         write = clouds.writer(out or Path("samples" + clouds.FORMATS[kind][0]), kind, labels)
-    num = num or (len(labels) if labels else FEW)
+    num = num or (len(labels) if labels else 1 if how["prompt"] is not None else FEW)
     from omniform.verbs.measuring import generated
 
     began = time.monotonic()
@@ -106,7 +105,7 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
 
 def _told(system: Any, num: int | None, how: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Labels to be given in turn, and what is said to all rows; checked before anything is drawn."""
-    condition = pairs(how["condition"], "--condition", read=str)
+    condition = {**pairs(how["condition"], "--condition", read=str), **_captioned(system, how)}
     labels: list[Any] = list(how["label"])
     part = system.conditioning.parts["label"] if "label" in system.conditioning.parts else None
     if labels and "label" in condition:
@@ -118,6 +117,20 @@ def _told(system: Any, num: int | None, how: dict[str, Any]) -> tuple[list[Any],
     for name, value in told.items():
         system.conditioning.context({name: value}, len(value))
     return labels, condition
+
+
+def _captioned(system: Any, how: dict[str, Any]) -> dict[str, str]:
+    """A prompt that is no text to go on with, as the caption that it is."""
+    from omniform.conditions.caption import Caption
+
+    if how["prompt"] is None or system.recipe.modality in SPELLED:
+        return {}
+    names = [name for name, part in system.conditioning.parts.items() if isinstance(part, Caption)]
+    if not names:
+        raise click.UsageError(f"{system.recipe.name} makes {system.recipe.modality} and takes no --prompt")
+    if any(said.partition("=")[0] == names[0] for said in how["condition"]):
+        raise click.UsageError(f"say the {names[0]} once: --prompt or --condition {names[0]}=...")
+    return {names[0]: how["prompt"]}
 
 
 def _spread(condition: dict[str, Any], labels: Sequence[Any], num: int) -> dict[str, list[Any]]:

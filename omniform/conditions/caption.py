@@ -28,7 +28,8 @@ class Caption(Conditioner):
     nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3) or through one Linear ("linear": MMM's code); or the tokens' mean through
     LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. bias: of maps that are one Linear; normed: the small number of
     an RMSNorm behind that of the tokens (aMUSEd's code has no biases and has the norm). unsaid: features of zeros, fixed random ones of variance
-    1 / features (PixArt-alpha's code), or "learned" ones (MAR-3D's code). What an encoder of pictures says has the same form.
+    1 / features (PixArt-alpha's code), "learned" ones (MAR-3D's code), or what the encoder says of an "empty" text (pipelines of diffusers). What an encoder of
+    pictures says has the same form.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Caption(Conditioner):
         pool: Literal["none", "given", "linear", "mean"] = "none",
         pooled: int = 0,
         told: int | None = None,
-        unsaid: Literal["zeros", "random", "learned"] = "zeros",
+        unsaid: Literal["zeros", "random", "learned", "empty"] = "zeros",
         encoder: str = "",
         digest: str = "",
         bias: bool = True,
@@ -50,6 +51,8 @@ class Caption(Conditioner):
         super().__init__()
         if (pool in ("given", "linear")) != (pooled > 0):
             raise BadArgument(f"a pooled vector that is given has a size and another has none; found pool={pool!r} and pooled={pooled}")
+        if unsaid == "empty" and not encoder:
+            raise BadArgument("an empty text is read by an encoder, and this caption names none; write encoder=, or unsaid='zeros'")
         self.features, self.length, self.mask, self.pool, self.pooled, self.told = features, length, mask, pool, pooled, told or width
         if into == "mlp":
             self.into: nn.Module = nn.Sequential(nn.Linear(features, width), nn.GELU("tanh"), nn.Linear(width, width))
@@ -71,6 +74,7 @@ class Caption(Conditioner):
             self.unsaid: Tensor | None = nn.Parameter(torch.randn(length, features) * 0.02)
         else:
             self.register_buffer("unsaid", torch.randn(length, features) / features**0.5 if unsaid == "random" else None)
+        self.empty = unsaid == "empty"
         self.spelling: list[Tensor] = []
         self.encoder, self.digest = encoder, digest
         self.reader: FrozenEncoder | None = None
@@ -95,7 +99,7 @@ class Caption(Conditioner):
 
     def null(self, batch: int) -> Encoded:
         tokens = torch.zeros(1, self.length, self.features) if self.unsaid is None else self.unsaid[None]
-        said = self._said(tokens, torch.ones(1, self.length, dtype=torch.bool), torch.zeros(1, self.pooled))
+        said = self.encode([""]) if self.empty else self._said(tokens, torch.ones(1, self.length, dtype=torch.bool), torch.zeros(1, self.pooled))
         return Encoded(*(x.expand(batch, *x.shape[1:]) for x in (said.tokens, said.pooled, said.coord, said.doc)))
 
     def _said(self, tokens: Tensor, real: Tensor, pooled: Tensor) -> Encoded:

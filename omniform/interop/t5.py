@@ -18,7 +18,7 @@ from ..core.errors import CheckpointError, ConditionError, OmniformError
 from ..core.spec import Spec
 from ..system.counting import Unstarted
 from . import text as texts
-from .files import Weights, digest_of, weights_of
+from .files import Waiting, Weights, digest_of, one_line, weights_of
 from .language import DEEPEST, LONGEST, Asked
 from .ties import Reading, Table, Tie, copied, joined, layers, same, transposed
 
@@ -128,19 +128,30 @@ def t5(config: Mapping[str, Any], text: Mapping[str, Any] | None = None) -> Read
 
 @final
 class T5Reader(FrozenEncoder):
-    """T5's encoder: a text's tokens and the one that ends it, each seeing all. It has no vector of a whole text."""
+    """T5's encoder: a text's tokens and the one that ends it, each seeing all. It has no vector of a whole text. pad: the code of padding."""
 
-    def __init__(self, name: str, source: SourceText, digest: str):
+    def __init__(self, name: str, source: SourceText, digest: str, pad: int = 0):
         codec: Any = source.codec
         super().__init__(name, source.width, 0, codec.shape[0], digest)
-        self.source, self.codec = source.eval().requires_grad_(False), codec
+        self.source, self.codec, self.pad = source.eval().requires_grad_(False), codec, pad
 
     def read(self, text: str, length: int) -> tuple[Tensor, Tensor]:
+        return self._states(self.ids(text, length)), torch.zeros(0)
+
+    def padded(self, text: str, length: int) -> Tensor:
+        """(length, C): padded to that, and padding is read like anything else (so SD3 and FLUX are told)."""
+        ids = self.ids(text, length)
+        return self._states(ids + [self.pad] * (length - len(ids)))
+
+    def ids(self, text: str, length: int) -> list[int]:
+        """A text as it is read: cut where it is longer, but for its end."""
         try:
-            ids = [*self.codec.pieces_of(text)[: length - 1], self.codec.space.stop]
+            return [*self.codec.pieces_of(text)[: length - 1], self.codec.space.stop]
         except TypeError as error:
             raise ConditionError(f"a caption is text that utf-8 can write, and {text[:40]!a} is not; take out what is half a character") from error
-        return self.source.states(torch.tensor([ids]), None)[0], torch.zeros(0)
+
+    def _states(self, ids: list[int]) -> Tensor:
+        return self.source.states(torch.tensor([ids]), None)[0]
 
 
 def alone(weights: Weights) -> bool:
@@ -150,15 +161,22 @@ def alone(weights: Weights) -> bool:
 
 def encoder(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
     """T5EncoderModel in a folder, or the encoder of a whole T5."""
-    said = texts.of_folder(place)
+    return reader(name, config, weights_of(place), tokenizer_of(place))
+
+
+def tokenizer_of(place: Path) -> dict[str, Any]:
+    """The tokenizer in a folder, as arguments of `codecs.pretrained:Pretrained`."""
+    said = texts.of_folder(place, "t5")
     if said is None:
-        raise CheckpointError(f"{place} has no tokenizer.json, and a text encoder reads by its own tokenizer; copy the whole folder")
-    return reader(name, config, weights_of(place), said)
+        raise CheckpointError(f"{place} has no tokenizer.json and no spiece.model, and a text encoder reads by its own tokenizer; copy the whole folder")
+    return said
 
 
-def reader(name: str, config: Mapping[str, Any], weights: Weights, said: Mapping[str, Any]) -> FrozenEncoder:
-    """The reader of a configuration. said: arguments of its tokenizer (codecs.pretrained:Pretrained)."""
+def waiting(name: str, config: Mapping[str, Any], weights: Weights, said: Mapping[str, Any], digest: str = "") -> Waiting:
+    """The reader of a configuration: compared with the file by names and shapes before anything is allocated. said: arguments of its tokenizer
+    (codecs.pretrained:Pretrained). digest: that of its numbers, if not said."""
     reading = t5(config, said)
+    pad = _number(Asked(config, "T5"), "pad_token_id", 0, Asked(config, "T5")("vocab_size", int, 32128))
     ours = tuple(tie for tie in reading.table.ties if tie.ours.startswith(SOURCE))
     cut = [Tie(tie.ours.removeprefix(SOURCE), tie.theirs, tie.there, tie.back) for tie in ours]
     table = Table("T5 (encoder)", (same("table.weight", "shared.weight"), *cut), (*_IGNORED, (r"decoder\..*|lm_head\.weight", "what writes")))
@@ -168,11 +186,21 @@ def reader(name: str, config: Mapping[str, Any], weights: Weights, said: Mapping
         with torch.device("meta"), Unstarted():
             own = {n: tuple(x.shape) for n, x in spec.build(width=width).state_dict().items()}
         table.check(own, weights.shapes)
-        source = spec.build(width=width)
-        made = {n: x.to(torch.float32) for n, x in table.ours(own, weights.read).items()}
-        source.load_state_dict(made)
     except CheckpointError:
         raise
     except (OmniformError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{weights.where} cannot be built here: {str(error).splitlines()[0]}") from error
-    return T5Reader(name, source, digest_of(made, said["tokenizer"]))
+
+    def opened() -> T5Reader:
+        with one_line(weights.where):
+            source = spec.build(width=width)
+            made = {n: x.to(torch.float32) for n, x in table.ours(own, weights.read).items()}
+            source.load_state_dict(made)
+            return T5Reader(name, source, digest or digest_of(made, said["tokenizer"]), pad)
+
+    return Waiting(int(str(width)), 0, int(str(reading.changes["conditions.source.0.length"])), opened)
+
+
+def reader(name: str, config: Mapping[str, Any], weights: Weights, said: Mapping[str, Any]) -> T5Reader:
+    """As `waiting`, opened."""
+    return waiting(name, config, weights, said).opened()  # type: ignore[no-any-return]

@@ -12,33 +12,27 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from ..core.errors import CheckpointError
 from .files import json_of
 from .gguf import Gguf
+from .pieces import config_of, special, written
 
 
-def of_folder(folder: Path) -> dict[str, Any] | None:
-    """tokenizer.json with what its neighbours say of stop tokens and conversations; None where a folder brings no tokenizer."""
-    place = folder / "tokenizer.json"
-    if not place.is_file():
-        return None
-    json_of(place)
-    text = place.read_text(encoding="utf-8")
-    said = json_of(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+def of_folder(folder: Path, slow: str = "") -> dict[str, Any] | None:
+    """Its tokenizer with what its neighbours say of stop tokens and conversations; None where a folder brings no tokenizer. slow: the kind of tokenizer that
+    older files are of (`pieces.written`), if no config.json says it."""
     config = json_of(folder / "config.json") if (folder / "config.json").is_file() else {}
+    text = written(folder, slow or str(config.get("model_type")))
+    if text is None:
+        return None
+    said = config_of(folder)
     generation = json_of(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {}
     stop = generation.get("eos_token_id", config.get("eos_token_id"))
     stop = stop[0] if isinstance(stop, list) and stop else stop
     template = said.get("chat_template") or ""
     if not template and (folder / "chat_template.jinja").is_file():
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    marks = {k: _marked(said.get(k)) for k in ("bos_token", "eos_token")}
+    marks = {k: special(said, k, "") for k in ("bos_token", "eos_token")}
     if config.get("model_type") == "bert":
-        marks["mask_token"] = _marked(said.get("mask_token")) or "[MASK]"
+        marks["mask_token"] = special(said, "mask_token", "") or "[MASK]"
     return {"tokenizer": text, "stop": stop if isinstance(stop, int) else None, "template": template if isinstance(template, str) else "", "marks": marks}
-
-
-def _marked(token: Any) -> str:
-    """A special token's text, as one or as the object around it."""
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else ""
 
 
 _GPT4 = (

@@ -130,7 +130,7 @@ def load(
         known = ", ".join(adopting.PAPERS)
         raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
     if adopting.is_foreign(folder):
-        return adopting.load_foreign(folder, pickled=pickled)
+        return adopting.load_foreign(folder, pickled=pickled, name=str(where))
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():

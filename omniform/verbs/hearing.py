@@ -36,7 +36,7 @@ def _fitted(recipe: Recipe, name: str, spec: Spec, reader: FrozenEncoder, change
     """One caption, fitted."""
     at = f"conditions.{name}.0."
     wanted: dict[str, Any] = {"encoder": reader.name, "digest": reader.digest, "features": reader.features}
-    if spec.args.get("pool") == "given":
+    if spec.args.get("pool") in ("given", "linear"):
         if not reader.pooled:
             raise BadArgument(f"{recipe.name} is told one vector for a whole caption besides, and {reader.name} has none; give an encoder with a pooled vector")
         wanted["pooled"] = reader.pooled

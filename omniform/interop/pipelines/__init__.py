@@ -1,4 +1,5 @@
-"""Pipelines of the `diffusers` library: a transformer, the autoencoder of its tokens and a scheduler, as one system. A kind of them is a row of a table."""
+"""Pipelines of the `diffusers` library: a transformer, the autoencoder of its tokens, a scheduler and what reads its captions, as one system. A kind of them is
+a row of a table."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ... import recipes
 from ...core.errors import CheckpointError
 from ..files import Weights, json_of
 from ..ties import Reading
 from .masked import AMUSED
 from .pictures import DIT, FLUX, PIXART, SD3
-from .shared import Parts, Pipeline, beside
+from .prompts import Prompted, present, prompted
+from .shared import Parts, Pipeline, beside, named
 
 PIPELINES: dict[str, Pipeline] = {
     "DiTTransformer2DModel": DIT,
@@ -24,11 +27,11 @@ PIPELINES: dict[str, Pipeline] = {
 """By the class of the transformer."""
 
 
-def reading(folder: Path) -> Reading:
-    """What a folder with model_index.json becomes."""
+def reading(folder: Path, reader: Prompted | None = None) -> Reading:
+    """What a folder with model_index.json becomes. reader: of its captions; without one they are given as features."""
     index = json_of(folder / "model_index.json")
     row = _row(folder, index)
-    kinds = {part: _kind(index, part, folder) for part in ("transformer", row.folder, "scheduler")}
+    kinds = {part: named(index, part, folder) for part in ("transformer", row.folder, "scheduler")}
     transformer, autoencoder, scheduler = kinds.values()
     if autoencoder != row.autoencoder or scheduler not in row.schedulers:
         raise CheckpointError(
@@ -38,7 +41,25 @@ def reading(folder: Path) -> Reading:
     config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
     network, codec = row.network(config["transformer"]), row.codec(config[row.folder])
     joined = row.joined(Parts(folder, str(index.get("_class_name")), config, network, codec, row.schedulers[scheduler]))
-    return replace(joined, table=beside(joined.of, **{"transformer": joined.table, row.folder: codec.table}))
+    changes = joined.changes if reader is None else {**joined.changes, **_read_by(reader, joined)}
+    return replace(joined, changes=changes, table=beside(joined.of, **{"transformer": joined.table, row.folder: codec.table}))
+
+
+def _read_by(reader: Prompted, joined: Reading) -> dict[str, Any]:
+    """The caption with its encoder; what is unsaid is the empty text, as in every one of these classes."""
+    caption = recipes.get(joined.recipe).but(joined.changes).conditions["text"][0].args
+    for what, its, asked in (("numbers a token", reader.features, caption["features"]), ("numbers a text", reader.pooled, caption.get("pooled", 0))):
+        if its != asked:
+            raise CheckpointError(f"{reader.name}: its text encoders say {its} {what} and its transformer reads {asked}; they do not belong together")
+    said = {"encoder": reader.name, "digest": reader.digest, "unsaid": "empty", **({} if reader.usual is None else {"length": reader.usual})}
+    return {f"conditions.text.0.{leaf}": value for leaf, value in said.items()}
+
+
+def reader_of(folder: Path, name: str, *, pickled: bool = False) -> Prompted | None:
+    """What reads the captions of a pipeline; None where its text encoders are not beside it. name: what the system is to know it by."""
+    index = json_of(folder / "model_index.json")
+    told = _row(folder, index).told
+    return None if told is None or not present(folder, told, index) else prompted(name, folder, told, index, pickled=pickled)
 
 
 def weighed(folder: Path) -> tuple[str, str]:
@@ -47,17 +68,10 @@ def weighed(folder: Path) -> tuple[str, str]:
 
 
 def _row(folder: Path, index: Mapping[str, Any]) -> Pipeline:
-    kind = _kind(index, "transformer", folder)
+    kind = named(index, "transformer", folder)
     if kind not in PIPELINES:
         raise CheckpointError(f"{folder} is a pipeline of a {kind}, and those of {', '.join(PIPELINES)} are built here; load its transformer's folder")
     return PIPELINES[kind]
-
-
-def _kind(index: Mapping[str, Any], part: str, folder: Path) -> str:
-    said = index.get(part)
-    if not isinstance(said, list | tuple) or len(said) != 2 or not isinstance(said[1], str):
-        raise CheckpointError(f"{folder} has no {part} in its model_index.json; pipelines of a transformer, an autoencoder and a scheduler are read here")
-    return said[1]
 
 
 def both(parts: Mapping[str, Weights], where: str) -> Weights:

@@ -10,7 +10,7 @@ from ...core.errors import CheckpointError
 from .. import autoencoders, masked
 from ..language import Asked
 from ..ties import Reading
-from .shared import Config, Parts, Pipeline
+from .shared import Config, Parts, Pipeline, Told
 
 
 def _walk(config: Config, rows: int) -> dict[str, Any]:
@@ -45,4 +45,5 @@ def _joined(parts: Parts) -> Reading:
     return replace(network, changes={**network.changes, **changes, **walk})
 
 
-AMUSED = Pipeline(partial(masked.amused, coded=True), _codes, _joined, "VQModel", "vqvae", {"AmusedScheduler": _walk})
+_TOLD = Told(("text_encoder",), states=True, projected=True, tokens=0)
+AMUSED = Pipeline(partial(masked.amused, coded=True), _codes, _joined, "VQModel", "vqvae", {"AmusedScheduler": _walk}, _TOLD)

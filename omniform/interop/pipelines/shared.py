@@ -30,11 +30,32 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Told:
+    """How a pipeline's class reads a text, by the names of its folders ("text_encoder_2", whose tokenizer is "tokenizer_2").
+
+    clips: whose vectors stand one after another. states: whether their penultimate states, side by side, are the first tokens. projected: whether their vectors
+    are. t5: whose tokens come then. tokens: how many of those a caption has, where the transformer's part does not say how long captions are. padded: T5 reads
+    its padding too, and so does the transformer. lowered: the text is made lower case and its ends are stripped (PixArt; its clean_caption does more where the
+    libraries are installed that it needs). missing: what the transformer's configuration calls the width of T5's tokens, which are zeros where there is no T5.
+    """
+
+    clips: tuple[str, ...] = ()
+    states: bool = False
+    projected: bool = False
+    t5: str = ""
+    tokens: int | None = None
+    padded: bool = False
+    lowered: bool = False
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """A kind of pipeline, by the class of its transformer.
 
     network: reads the transformer's configuration, for a codec that is an autoencoder. autoencoder: its class. codec: reads its configuration. folder: where it
     lies. joined: one reading of all parts, whose table is still the network's alone; a CheckpointError where they do not belong together. schedulers: by class.
+    told: how captions are read, if text encoders are part of it.
     """
 
     network: Callable[[Config], Reading]
@@ -43,6 +64,7 @@ class Pipeline:
     autoencoder: str = "AutoencoderKL"
     folder: str = "vae"
     schedulers: Mapping[str, Walk] = field(default_factory=lambda: SCHEDULERS)
+    told: Told | None = None
 
 
 def belong(folder: Path, channels: object, asked: object) -> None:
@@ -60,3 +82,11 @@ def beside(of: str, **parts: Table) -> Table:
         fixed |= table.fixed or {}
         cuts += [replace(c, theirs=f"{part}.{c.theirs}", pieces=tuple(f"{part}.{p}" for p in c.pieces)) for c in table.cuts]
     return Table(of, tuple(ties), tuple(ignored), fixed, tuple(cuts))
+
+
+def named(index: Config, part: str, folder: Path) -> str:
+    """The class of a part."""
+    said = index.get(part)
+    if not isinstance(said, list | tuple) or len(said) != 2 or not isinstance(said[1], str):
+        raise CheckpointError(f"{folder} has no {part} in its model_index.json; pipelines of a transformer, an autoencoder and a scheduler are read here")
+    return said[1]
