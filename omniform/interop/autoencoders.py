@@ -1,17 +1,13 @@
-"""Autoencoders of the `diffusers` library as our codecs: AutoencoderKL and VQModel; and AutoencoderKL back."""
+"""Autoencoders of pictures of the `diffusers` library as our codecs: AutoencoderKL and VQModel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ..codecs.autoencoder import Autoencoder
 from ..codecs.bottleneck import KL, VQ
 from ..codecs.convolutions import Convolutions
-from ..codecs.distortion import Absolute, Perceptual, Squared
 from ..core.errors import CheckpointError
 from ..core.spec import Spec
 from .language import Asked
@@ -23,15 +19,23 @@ OLD = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".pro
 """Names of attention in checkpoints from before 2023, and today's."""
 
 
-def _widths(asked: Asked) -> tuple[int, ...]:
+BLOCKS = ("down_block_types", "DownEncoderBlock2D", "AttnDownEncoderBlock2D", -1), ("up_block_types", "UpDecoderBlock2D", "AttnUpDecoderBlock2D", 0)
+"""(name of a setting, a block, one that looks around too, and where that may stand: at the coarsest resolution)."""
+
+
+def _widths(asked: Asked) -> tuple[tuple[int, ...], bool]:
+    """Of each resolution, and whether the blocks of the coarsest look around."""
     widths = asked("block_out_channels", (list, tuple), (64,))
     if not 0 < len(widths) <= 10 or not all(isinstance(w, int) and 0 < w < 1 << 16 for w in widths):
         raise CheckpointError(f"{asked.of}: its configuration says block_out_channels is {widths!r}, which nothing has; fetch it again")
-    for name, usual in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-        kinds = asked(name, (list, tuple), [usual])
-        if list(kinds) != [usual] * len(widths):
-            raise CheckpointError(f"{asked.of} has {name}={list(kinds)!r}, and {len(widths)} times {usual!r} is built here; use a checkpoint without others")
-    return tuple(widths)
+    coarse = list(asked("down_block_types", (list, tuple), ()))[-1:] == ["AttnDownEncoderBlock2D"]
+    for name, usual, looking, place in BLOCKS:
+        wanted = [usual] * len(widths)
+        wanted[place] = looking if coarse else usual
+        kinds = list(asked(name, (list, tuple), [usual]))
+        if kinds != wanted:
+            raise CheckpointError(f"{asked.of} has {name}={kinds!r}, and {wanted!r} is built here; use a checkpoint without others")
+    return tuple(widths), coarse
 
 
 def _side(asked: Asked, stride: int) -> int:
@@ -47,12 +51,13 @@ def _read(config: Mapping[str, Any], of: str) -> tuple[Asked, dict[str, Any], di
     asked.only("act_fn", ("silu",), "silu")
     colours = asked("in_channels", int, 3)
     asked.only("out_channels", (colours,), 3)
-    widths = _widths(asked)
+    widths, coarse = _widths(asked)
     network = {
         "widths": widths,
         "depth": asked("layers_per_block", int, 1, most=100),
         "groups": asked("norm_num_groups", int, 32),
         "looks": asked("mid_block_add_attention", bool, True),
+        "coarse": coarse,
     }
     stride = 1 << (len(widths) - 1)
     side = _side(asked, stride)
@@ -61,8 +66,8 @@ def _read(config: Mapping[str, Any], of: str) -> tuple[Asked, dict[str, Any], di
 
 def _ties(prefix: str, network: Mapping[str, Any]) -> list[Tie]:
     """Ours are rows of layers, theirs are nested."""
-    widths, depth, looks, maps = network["widths"], network["depth"], network["looks"], network.get("maps", (True, True))
-    return [*_row(prefix + "encoder.", _encoder(widths, depth, looks, maps[0])), *_row(prefix + "decoder.", _decoder(widths, depth, looks, maps[1]))]
+    sizes, maps = (network["widths"], network["depth"], network["looks"], network["coarse"]), network.get("maps", (True, True))
+    return [*_row(prefix + "encoder.", _encoder(*sizes, maps[0])), *_row(prefix + "decoder.", _decoder(*sizes, maps[1]))]
 
 
 def _row(ours: str, names: list[tuple[str, str]]) -> list[Tie]:
@@ -91,21 +96,29 @@ def _end(theirs: str) -> list[tuple[str, str]]:
     return [("plain", f"{theirs}.conv_norm_out"), ("nothing", ""), ("plain", f"{theirs}.conv_out")]
 
 
-def _encoder(widths: tuple[int, ...], depth: int, looks: bool, mapped: bool) -> list[tuple[str, str]]:
+def _level(theirs: str, into: int, out: int, num: int, looks: bool) -> list[tuple[str, str]]:
+    """Blocks of one resolution, each with attention behind it where they look around."""
+    row = []
+    for i in range(num):
+        row += [("widening" if i == 0 and into != out else "block", f"{theirs}.resnets.{i}")]
+        row += [("looking", f"{theirs}.attentions.{i}")] if looks else []
+    return row
+
+
+def _encoder(widths: tuple[int, ...], depth: int, looks: bool, coarse: bool, mapped: bool) -> list[tuple[str, str]]:
     """(kind, name) of each layer of the encoder."""
     row = [("plain", "encoder.conv_in")]
     for level, width in enumerate(widths):
-        before = widths[max(level - 1, 0)]
         row += [("sampled", f"encoder.down_blocks.{level - 1}.downsamplers.0.conv")] if level else []
-        row += [("widening" if i == 0 and before != width else "block", f"encoder.down_blocks.{level}.resnets.{i}") for i in range(depth)]
+        row += _level(f"encoder.down_blocks.{level}", widths[max(level - 1, 0)], width, depth, coarse and level == len(widths) - 1)
     return [*row, *_middle("encoder", looks), *_end("encoder"), *([("plain", "quant_conv")] if mapped else [])]
 
 
-def _decoder(widths: tuple[int, ...], depth: int, looks: bool, mapped: bool) -> list[tuple[str, str]]:
+def _decoder(widths: tuple[int, ...], depth: int, looks: bool, coarse: bool, mapped: bool) -> list[tuple[str, str]]:
     row = [*([("plain", "post_quant_conv")] if mapped else []), ("plain", "decoder.conv_in"), *_middle("decoder", looks)]
     before = widths[-1]
     for number, width in enumerate(reversed(widths)):
-        row += [("widening" if i == 0 and before != width else "block", f"decoder.up_blocks.{number}.resnets.{i}") for i in range(depth + 1)]
+        row += _level(f"decoder.up_blocks.{number}", before, width, depth + 1, coarse and not number)
         row += [("sampled", f"decoder.up_blocks.{number}.upsamplers.0.conv")] if number < len(widths) - 1 else []
         before = width
     return [*row, *_end("decoder")]
@@ -132,7 +145,7 @@ def vq(config: Mapping[str, Any], prefix: str = "codec.") -> Reading:
     asked.only("norm_type", ("group",), "group")
     codes, inner = asked("num_vq_embeddings", int, 256), asked("latent_channels", int, 3)
     channels = asked("vq_embed_dim", int, inner)
-    network["inner"] = inner
+    network["inner"] = inner if inner != channels else 0
     bottleneck = Spec(VQ, {"codes": codes, "channels": channels, "ema": 0.0, "restart": 0.0})
     spec = Spec(Autoencoder, {"stride": codec["stride"], "bottleneck": bottleneck, "network": Spec(Convolutions, network)})
     book = prefix + "bottleneck.book."
@@ -140,53 +153,3 @@ def vq(config: Mapping[str, Any], prefix: str = "codec.") -> Reading:
     return Reading(
         "VQModel", "vq", {"codec": spec, "shape": codec["shape"]}, Table("VQModel", ties, fixed={book + "usage": 1 / codes, book + "begun": 1.0})
     )
-
-
-# ---- the way back ----------------------------------------------------------------------------------------------------
-
-
-def kl_written(codec: Autoencoder, spec: Spec, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Configuration and tensors of an AutoencoderKL that codes as a codec of ours does; None where it is another network. spec: the codec's. prefix: of its
-    names in the table that reads it.
-
-    Pipelines divide latents by one number and some add none. Where ours are centred and scaled channel by channel, that goes into the maps of 1 x 1, which
-    stand there for it if the network has none.
-    """
-    network, pixels = spec.args.get("network"), codec.distortion
-    pixels = pixels.pixels if isinstance(pixels, Perceptual) else pixels
-    if not isinstance(network, Spec) or network.make is not Convolutions or not isinstance(codec.bottleneck, KL) or not isinstance(pixels, Absolute | Squared):
-        return None
-    made = network.build()
-    if made.inner or made.coarse or made.unit or len(set(codec.shape[1:])) > 1:
-        return None
-    count, centre, spread = codec.bottleneck.channels, codec.bottleneck.centre.cpu(), codec.bottleneck.spread.cpu()
-    plain = not bool(centre.any()) and bool((spread == spread[0]).all())
-    config = {
-        "_class_name": "AutoencoderKL",
-        "in_channels": codec.shape[0],
-        "out_channels": codec.shape[0],
-        "block_out_channels": list(made.widths),
-        "down_block_types": ["DownEncoderBlock2D"] * len(made.widths),
-        "up_block_types": ["UpDecoderBlock2D"] * len(made.widths),
-        "layers_per_block": made.depth,
-        "norm_num_groups": made.groups,
-        "mid_block_add_attention": made.looks,
-        "act_fn": "silu",
-        "latent_channels": count,
-        "sample_size": codec.shape[1],
-        "scaling_factor": 1 / float(spread[0]) if plain else 1.0,
-        "use_quant_conv": made.maps[0],
-        "use_post_quant_conv": made.maps[1],
-    }
-    theirs = kl(config, prefix).table.theirs({prefix + n: x.detach().cpu() for n, x in codec.state_dict().items()})
-    if plain:
-        return config, theirs
-    for name, channels, given in (("quant_conv", 2 * count, made.maps[0]), ("post_quant_conv", count, made.maps[1])):
-        if not given:
-            theirs |= {f"{name}.weight": torch.eye(channels)[:, :, None, None], f"{name}.bias": torch.zeros(channels)}
-    scale, moved = torch.cat([1 / spread, torch.ones(count)]), torch.cat([-centre / spread, -2 * spread.log()])
-    theirs["quant_conv.bias"] = theirs["quant_conv.bias"] * scale + moved
-    theirs["quant_conv.weight"] = theirs["quant_conv.weight"] * scale[:, None, None, None]
-    theirs["post_quant_conv.bias"] = theirs["post_quant_conv.bias"] + (theirs["post_quant_conv.weight"][:, :, 0, 0] * centre).sum(1)
-    theirs["post_quant_conv.weight"] = theirs["post_quant_conv.weight"] * spread[None, :, None, None]
-    return {**config, "use_quant_conv": True, "use_post_quant_conv": True}, theirs

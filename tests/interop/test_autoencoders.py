@@ -16,7 +16,6 @@ from omniform.codecs.convolutions import Convolutions, Looking
 from omniform.core.errors import BadArgument, CheckpointError
 from omniform.core.spec import Spec
 from omniform.interop.adopting import adopt
-from omniform.interop.autoencoders import kl_written
 
 from .test_pictures import near, stirred
 
@@ -32,10 +31,18 @@ KLS = {
         **BASE, **blocks(2), "block_out_channels": (12, 8), "mid_block_add_attention": False, "use_quant_conv": False, "use_post_quant_conv": False,
         "latent_channels": 16, "scaling_factor": 1.5305, "shift_factor": 0.0609,
     },
+    "kl that looks around where it is coarse": {
+        **BASE, "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
+        "block_out_channels": (8, 12), "layers_per_block": 2,
+    },
     "kl of one resolution": {**BASE, **blocks(1), "block_out_channels": (8,), "in_channels": 1, "out_channels": 1, "norm_num_groups": 2, "sample_size": [9, 9]},
 }
 VQS = {
     "vq": {**BASE, **blocks(2), "block_out_channels": (8, 16), "num_vq_embeddings": 13, "vq_embed_dim": 5, "latent_channels": 7},
+    "vq that looks around where it is coarse": {
+        **BASE, "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
+        "block_out_channels": (8, 12), "num_vq_embeddings": 13, "latent_channels": 5,
+    },
     "vq of one width": {**BASE, **blocks(3), "block_out_channels": (8, 8, 8), "layers_per_block": 2, "num_vq_embeddings": 6},
 }
 
@@ -151,10 +158,3 @@ def test_a_configuration_that_is_not_built_here(change, says, tmp_path):
     with pytest.raises(CheckpointError, match=says) as error:
         of.load(tmp_path)
     assert "\n" not in str(error.value)
-
-
-def test_attention_that_diffusers_has_no_name_for_does_not_leave():
-    for coarse in (False, True):
-        network = Spec(Convolutions, {"widths": (8, 8), "groups": 4, "coarse": coarse})
-        spec = Spec(Autoencoder, {"stride": 2, "bottleneck": Spec(KL, {"channels": 2}), "network": network})
-        assert (kl_written(spec.build(shape=(1, 8, 8)), spec, "codec.") is None) == coarse
