@@ -45,8 +45,6 @@ class Axial(Block):
             self.read = nn.Conv2d(2 * self.channels, width, 3, padding=1)
             self.exterior, self.exterior_places = make(exterior), AxialPositions(width, grid)
         self.register_buffer("grid", grid.places.reshape(self.rows, self.columns, 2), persistent=False)
-        self.name = ""  # set by the network: where this part keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         used, area = started(env, "Axial"), self.rows * self.columns

@@ -15,7 +15,7 @@ from .attention.kernels import attend
 from .norms import AdaLN, modulated
 
 
-class Reader(nn.Module):
+class Reader(Block):
     """x += gate attention of x over [others, x], then x += gate mlp(x), modulated (adaLN-Zero): others are read and not answered.
 
     Keys and values of the others are maps of their own, and their norm has shift and scale of its own, so that there are eight parts of modulation (ENAT's
@@ -31,7 +31,6 @@ class Reader(nn.Module):
         self.out, self.mlp = nn.Linear(width, width), mlp.build(width=width)
         self.norm = nn.LayerNorm(width, eps=eps, elementwise_affine=False)
         self.modulation = AdaLN(width, 8)
-        self.name, self.plain = "", False
 
     def forward(self, x: Tensor, env: Env, others: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         assert env.modulation is not None
@@ -75,7 +74,6 @@ class Disentangled(Block):
         self.decoder = nn.ModuleList(block.build(width=width, mlp=mlp) for _ in range(decoder))
         self.norm_again, self.again = (nn.LayerNorm(width, eps=eps), mlp.build(width=width)) if reuse else (None, None)
         self.final = nn.LayerNorm(width, eps=eps)
-        self.name, self.plain = "", False  # set by the network: where this block keeps its last answer
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         if env.record is not None:

@@ -106,8 +106,6 @@ class GlobalLocal(Block):
         self.outer = outer.build(width=width, space=Space((Axis("block", -(-space.length // size)),), channels=1))
         self.inner = inner.build(width=width, space=Space((Axis("place", prefix + size - 1),), channels=1))
         self.expand = nn.Linear(width, prefix * width)
-        self.name = ""  # set by the network: where this part keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         used, size = started(env, "GlobalLocal"), self.size
@@ -182,8 +180,6 @@ class Words(Block):
         self.encoder, self.decoder = (part.build(width=width, space=Space((Axis("byte", space.length),), channels=1)) for part in (encoder, decoder))
         self.backbone = backbone.build(width=wide, space=Space((Axis("word", space.length),), channels=1))
         self.widen, self.narrow = nn.Linear(width, wide, bias=False), nn.Linear(wide, width, bias=False)
-        self.name = ""  # set by the network: where this part keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         used = started(env, "Words")

@@ -140,8 +140,8 @@ class SpanRotary(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 
-    def forward(self, coord: Tensor) -> Rotation:
-        share = one_row(coord) * self.scale * 2 - 1
+    def forward(self, coord: Tensor, known: Tensor | None = None) -> Rotation:
+        share = one_row(coord) * self.scale * 2 - 1  # a hidden place is turned as it is when known
         angle = (share[..., None, :] * self.frequency[:, None]).flatten(2)
         angle = F.pad(angle.repeat_interleave(2, -1), (self.rest, 0))
         sign = torch.tensor([-1.0, 1.0], device=angle.device).repeat(angle.shape[-1] // 2)

@@ -96,8 +96,6 @@ class SelectiveScan(Block):
         self.decay = nn.Parameter(torch.arange(1, states + 1, dtype=torch.float32).log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))
         self.out = nn.Linear(inner, width, bias=bias)
-        self.name = ""  # set by the network: where this block keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         in_order(env, type(self).__name__, packed=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import BadArgument, PatternUnsupported, TurnError
-from ..core.net import Env
+from ..core.net import Block, Env
 from ..core.query import one_row
 
 
@@ -38,7 +38,7 @@ class Tail:
         return Tail(self.kept[index].clone(), self.doc.expand(self.kept.shape[0], -1)[index].clone(), self.used)
 
 
-class ShortConv(nn.Module):
+class ShortConv(Block):
     """y_t = sum over j < taps of w_j x_(t-j), a weight a channel and tap, along the sequence and never across documents
     (Primer's multi-DConv-head attention, arXiv:2109.08668, section 4; at the start w_0 = 0.5 and the others 0.5 / taps, as in the official code).
 
@@ -53,8 +53,6 @@ class ShortConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels)) if bias else None
         for part in (self.weight, self.bias) if self.bias is not None else ():
             nn.init.uniform_(part, -(taps**-0.5), taps**-0.5)
-        self.name = ""  # set by the network: where this part keeps its memory
-        self.plain = False
 
     def filters(self) -> tuple[Tensor, Tensor | None]:
         """(taps, C) the weights, the newest place first, and (C,) what is added."""
@@ -102,8 +100,6 @@ class HeadConv(ShortConv):
         self.weights = nn.ParameterList(start(num, num) for num in taps if num > 1)
         self.biases = nn.ParameterList(start(num) for num in taps if num > 1)
         self.head_width = head_width
-        self.name = ""
-        self.plain = False
 
     def filters(self) -> tuple[Tensor, Tensor | None]:
         still = self.weights[0].new_zeros(self.taps, len(self.each), self.head_width)

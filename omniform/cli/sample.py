@@ -14,8 +14,6 @@ from omniform.cli.words import bare_options, json_option, pairs, say_json, seed_
 
 FEW = 16
 """Pictures where nothing is said (ours)."""
-UNWRITTEN = {"motion": "channels of motion"}
-"""What has no file format here yet."""
 ANSWER = 256
 """Tokens of a pretrained text model's answer at the most, where nothing is said (ours)."""
 SPELLED = ("text", "molecule", "protein")
@@ -24,7 +22,7 @@ SPELLED = ("text", "molecule", "protein")
 
 @click.command(short_help="Generate with a trained system.")
 @click.argument("run")
-@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [one a label; 16; of text or a prompt 1].")
+@click.option("-n", "--num", type=click.IntRange(min=1), metavar="N", help="How many [one a label; 16; 1 text].")
 @click.option("--label", multiple=True, metavar="CLASS", help="Given in turn; may be repeated [default: all].")
 @click.option("--condition", multiple=True, metavar="KEY=VALUE", help="Anything else that the system is told.")
 @seed_option
@@ -36,7 +34,7 @@ SPELLED = ("text", "molecule", "protein")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P", help="From the likeliest that make up P.")
 @click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="From those P times as likely as the first.")
 @click.option("--repetition", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Above 1: codes that were said are less likely.")
-@click.option("--prompt", metavar="TEXT", help="A text to go on with; said to a model that talks; the caption of a picture.")
+@click.option("--prompt", metavar="TEXT", help="Text to go on with, or to talk to; a caption.")
 @click.option("--system", "role", metavar="TEXT", help="To a model that talks: what it is to be.")
 @click.option("--plain", is_flag=True, help="Go on with the prompt as a mere text all the same.")
 @bare_options
@@ -45,12 +43,12 @@ SPELLED = ("text", "molecule", "protein")
     "-o",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A .png, .gif, .ply, .xyz, .npz or folder.",
+    help="A .png, .gif, .csv, .ply, .xyz, .npz or folder.",
 )
 @json_option
 @click.pass_context
 def sample(context: click.Context, run: str, num: int | None, out: Path | None, as_json: bool, **how: Any) -> None:
-    """Generate with a trained system. RUN: its folder, shipped:NAME, package:NAME, hf:OWNER/NAME, or a .gguf file.
+    """Generate with a trained system: its folder, shipped:, package: or hf:NAME.
 
     \b
     omniform sample runs/dit --label A --label B -n 8 --out letters.png
@@ -68,9 +66,6 @@ def sample(context: click.Context, run: str, num: int | None, out: Path | None, 
         if out is not None and out.suffix in (".png", ".gif"):
             raise click.UsageError(f"text is not written to a {out.suffix}; name a .txt or leave --out out")
         return _texts(system, num or 1, out, as_json, how)
-    if system.recipe.modality in UNWRITTEN:
-        what = UNWRITTEN[system.recipe.modality]
-        raise BadArgument(f"{system.recipe.name} makes {what}, which no file is written of here; from Python: of.load(...).generate(n)")
     from omniform.cli import clouds
     from omniform.cli import pictures as drawn
 
@@ -165,15 +160,14 @@ def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str
     settings = _settings(system, how)
     if how["prompt"]:
         settings["given"] = _prompted(system, how["prompt"], how["role"], how["plain"])
-        if hasattr(system.codec, "conversation"):
+        if _pretrained(system.codec):
             keep = settings["given"][1]
             more = (how["length"] or ANSWER) if bool(keep.all()) else 0
             settings["length"] = min(keep.shape[-1] + more, system.codec.space.length)
     elif how["role"] is not None or how["plain"]:
         raise click.UsageError("--system and --plain go with a --prompt")
-    causal = getattr(getattr(system.process, "order", None), "pattern", None) == "causal"
     said = system.codec.decode(settings["given"][0])[0] if _talks(system, how) and "given" in settings else ""
-    stream = Stream(system.codec, said) if num == 1 and causal and out is None and not as_json else None
+    stream = Stream(system.codec, said) if num == 1 and system.process.ordered and out is None and not as_json else None
     began = time.monotonic()
     texts = system.generate(num, _spread(condition, labels, num), seed=how["seed"], watch=stream, **settings)
     texts = [text[len(said) :] if text.startswith(said) else text for text in texts]
@@ -197,7 +191,14 @@ def _texts(system: Any, num: int, out: Path | None, as_json: bool, how: dict[str
 
 def _talks(system: Any, how: dict[str, Any]) -> bool:
     """Whether a prompt is said to the model, and not gone on with."""
-    return bool(getattr(system.codec, "template", "")) and not how["plain"]
+    return _pretrained(system.codec) and bool(system.codec.template) and not how["plain"]
+
+
+def _pretrained(codec: Any) -> bool:
+    """Whether texts are read by a tokenizer that came with a checkpoint, with its marks and its way of talking."""
+    from omniform.codecs.pretrained import Pretrained
+
+    return isinstance(codec, Pretrained)
 
 
 def _prompted(system: Any, text: str, role: str | None, plain: bool) -> tuple[Any, Any]:
@@ -206,8 +207,6 @@ def _prompted(system: Any, text: str, role: str | None, plain: bool) -> tuple[An
 
     from omniform.core.errors import CodecError
 
-    if not hasattr(system.codec, "prompt"):
-        raise CodecError(f"{type(system.codec).__name__} reads no text, so there is nothing to go on with; leave --prompt out")
     talks = _talks(system, {"plain": plain})
     if role is not None and not talks:
         raise click.UsageError("--system is for a model that was taught to talk, without --plain")
@@ -216,7 +215,7 @@ def _prompted(system: Any, text: str, role: str | None, plain: bool) -> tuple[An
     room = system.codec.space.length
     if tokens.length >= room:
         raise CodecError(f"the prompt has {tokens.length} tokens and {room} are all there is room for; shorten it")
-    if getattr(system.codec, "mask", None) is None:
+    if not _pretrained(system.codec) or system.codec.mask is None:
         return tokens, torch.ones(tokens.length, dtype=torch.bool)
     blanks = system.codec.blanks(tokens)
     if not bool(blanks.any()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, final
 
 from torch import Tensor
@@ -29,6 +30,9 @@ class Frames(Codec):
         x = self._checked(data)
         blank = self.space.blank(len(x), device=x.device)
         return Tokens(None, ((x - self.shift) * self.scale).flatten(1, 2).mT, blank.coord, blank.kind, blank.doc)
+
+    def log_scale(self) -> float | None:
+        return math.log(self.scale)
 
     def decode(self, tokens: Tokens) -> Tensor:
         vec = tokens.vec

@@ -69,6 +69,9 @@ class Patches(Codec):
         blank = self.space.blank(len(pixels), device=pixels.device)
         return Tokens(None, vec, blank.coord, blank.kind, blank.doc)
 
+    def log_scale(self) -> float | None:
+        return float(self.scale.double().log())
+
     def decode(self, tokens: Tokens) -> Tensor:
         vec = tokens.vec
         if vec is None or tuple(vec.shape[1:]) != (self.space.length, self.space.channels):

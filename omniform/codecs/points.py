@@ -36,6 +36,9 @@ class Points(Codec):
         blank = self.space.blank(len(points), device=points.device)
         return Tokens(None, (points - self.shift) * self.scale, blank.coord, blank.kind, blank.doc)
 
+    def log_scale(self) -> float | None:
+        return float(self.scale.double().log())
+
     def decode(self, tokens: Tokens) -> Tensor:
         vec = tokens.vec
         if vec is None or tuple(vec.shape[1:]) != self.shape:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import ShapeError
+from .errors import CodecError, ShapeError
 from .process import Losses
 from .rng import Rng
 from .tokens import Space, Tokens
@@ -32,6 +32,14 @@ class Codec(nn.Module, ABC):
     @abstractmethod
     def decode(self, tokens: Tokens) -> Any:
         """Tokens to data."""
+
+    def log_scale(self) -> float | None:
+        """The logarithm of what data are multiplied by, where becoming tokens is only that and a shift; else None."""
+        return None
+
+    def prompt(self, data: Any) -> Tokens:
+        """What texts begin with, as tokens to go on from."""
+        raise CodecError(f"{type(self).__name__} reads no text, so there is nothing to go on with; leave the prompt out")
 
     def _checked(self, data: Any) -> Tensor:
         """Data as a tensor of this codec's shape."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .errors import BadArgument
 from .rng import Rng
-from .tokens import _picked
+from .tokens import Space, _picked
 
 
 class Content(NamedTuple):
@@ -105,6 +105,10 @@ class Distribution(ABC):
     def mix(cls, distributions: Sequence[Self], weights: Sequence[Tensor]) -> Self:
         """Guidance: weights (B,) a distribution; they sum to 1 and may be negative."""
 
+    def even(self) -> Tensor:
+        """(B, L): the cross-entropy with the uniform distribution, which is what label smoothing adds."""
+        raise BadArgument(f"label smoothing needs a categorical head, not {type(self).__name__}")
+
     def of(self, kind: int) -> Distribution:
         """As tokens of this kind have it, where several kinds are spoken of (heads.by_kind); else itself."""
         return self
@@ -134,6 +138,17 @@ class Head(nn.Module, ABC):
 
     def tie(self, tables: Sequence[nn.Embedding]) -> None:
         """The embedding owns them, a tied head looks them up."""
+
+    def kinds(self, space: Space) -> list[tuple[Head, Space]]:
+        """The heads inside, each with the tokens that it speaks of; for those who count."""
+        return [(self, space)]
+
+    def passes(self) -> int:
+        """How many questions of a small network of its own a token is drawn by; 0 where a head has none."""
+        return 0
+
+    def small(self, h: Tensor) -> None:
+        """One of these questions, of hidden states (B, L, D); for those who count what it costs."""
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:

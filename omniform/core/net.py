@@ -225,8 +225,14 @@ def alone(rows: int, length: int, device: Any = None, *, real: Tensor | None = N
 class Block(nn.Module, ABC):
     """Stream in, stream out. A backbone is a Block; so is a wrapped, cached, merged or routed one."""
 
+    name: str = ""
+    """Where it stands in its network, which says so; what it remembers is kept under this name."""
+    plain: bool = False
+    """Whether attention is done by elementary operations; set by the network for processes that take derivatives of derivatives."""
     uneven: ClassVar[bool] = False
     """Whether a remembered place costs more or less by where it lies: hierarchies, spans."""
+    steady: ClassVar[bool] = False
+    """Whether its memory, and the cost of one more token, do not grow."""
     undecayed: ClassVar[tuple[str, ...]] = ()
     """Names of its own matrices that weight decay leaves alone."""
 

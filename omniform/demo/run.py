@@ -59,6 +59,7 @@ class Demo:
             )
         self.judge: Classifier | None = None
         self.real: Tensor | None = None
+        self.codecs_learned: list[str] = []
 
     @property
     def num(self) -> int:
@@ -212,7 +213,7 @@ class Demo:
             floor, ceiling = floor_and_ceiling(
                 self.judge, self.real, self.others.data, self.others.condition.get("label") if self.judge.classes else None, seed=self.seed
             )
-        learned = getattr(self, "codecs_learned", None)
+        learned = self.codecs_learned
         if self.dataset.modality == "text":
             codecs = "The systems read bytes; there is no codec."
         elif learned:

@@ -69,5 +69,8 @@ class ByKindHead(Head):
             if head.tied:
                 head.tie(tables)  # type: ignore[operator]
 
+    def kinds(self, space: Space) -> list[tuple[Head, Space]]:
+        return [inner for head, part in zip(self.each, space.parts, strict=True) for inner in head.kinds(part)]  # type: ignore[operator]
+
     def forward(self, h: Tensor) -> ByKind:
         return ByKind([h], [h.new_ones(h.shape[0])], list(self.each))  # type: ignore[arg-type]

@@ -50,6 +50,9 @@ class Categorical(Distribution):
         log = self.logits.float().log_softmax(-1)
         return -(log.exp() * log).sum((-1, -2))
 
+    def even(self) -> Tensor:
+        return -self.logits.float().log_softmax(-1).mean(-1).sum(-1)
+
     def book(self, number: int) -> Self:
         """One codebook's alone."""
         return type(self)(self.logits[:, :, number : number + 1])

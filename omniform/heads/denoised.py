@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..core.distribution import Content, Distribution, Head, Sampling, Says
 from ..core.errors import Intractable
-from ..core.process import Process, generate
+from ..core.process import generate
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -127,7 +127,13 @@ class DenoisedHead(Head):
         super().__init__()
         self.channels, self.draws, self.learned_variance = space.channels, draws, learned_variance
         self.mlp = DenoisingMlp(width, hidden, space.channels, depth, space.channels * (2 if learned_variance else 1))
-        self.inner: Process = inner.build(space=Space(axes=(Axis("token", 1),), channels=space.channels))
+        self.inner: Any = inner.build(space=Space(axes=(Axis("token", 1),), channels=space.channels))
+
+    def passes(self) -> int:
+        return self.inner.evaluations()
+
+    def small(self, h: Tensor) -> None:
+        self.mlp(h.new_zeros(*h.shape[:2], self.channels), h.new_zeros(h.shape[:2]), h)
 
     def forward(self, h: Tensor) -> Denoised:
         return Denoised([h], [h.new_ones(h.shape[0])], self)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.distribution import Content, Distribution, Head, Sampling, Says
 from ..core.errors import Intractable, ShapeError
 from ..core.net import Context, Encoded, Env
-from ..core.process import Process, generate
+from ..core.process import generate
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
@@ -111,7 +111,7 @@ class FieldHead(Head):
         self.out = nn.Linear(hidden, space.channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.inner: Process = inner.build(space=space)
+        self.inner: Any = inner.build(space=space)
         self.register_buffer("coord", space.places, persistent=False)
         self.counts = torch.unique_consecutive(space.places[:, space.axis(axis)], return_counts=True)[1].tolist()
 
@@ -165,6 +165,12 @@ class FieldHead(Head):
         for part in self.positions:
             z = z + part(coord).to(z.dtype)
         return self.out(self.network(z, env))
+
+    def passes(self) -> int:
+        return self.inner.evaluations()
+
+    def small(self, h: Tensor) -> None:
+        self.denoised(h.new_zeros(*h.shape[:2], self.channels), h.new_zeros(h.shape[:2]), h)
 
     def forward(self, h: Tensor) -> Field:
         return Field([h], [h.new_ones(h.shape[0])], self)

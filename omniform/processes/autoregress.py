@@ -64,6 +64,7 @@ class Autoregress(Process[Growing]):
     def __init__(self, space: Space, order: Spec, feed: Spec, codec: Any = None, aim: bool = False, sampling: Sampling | None = None):
         super().__init__()
         self.order: Order = order.build(space=space)
+        self.ordered = self.order.pattern == "causal"
         self.feed: Feed = feed.build(space=space, codec=codec)
         self.space, self.aim = space, aim
         self.sampling = sampling or Sampling()

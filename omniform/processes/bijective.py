@@ -167,6 +167,9 @@ class Bijective(Process[Inverting]):
     def asks(self, blank: Tokens) -> list[Ask]:
         return [Ask(1, seen, self.stage(number)) for number in range(self.maps) for seen in range(blank.length - self.kept)]
 
+    def after(self, blank: Tokens) -> list[Ask]:
+        return [Ask(blank.length, stage=self.stage(number), slope=True) for number in range(self.maps if self.denoise and self.noise else 0)]
+
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Inverting:
         assert blank.vec is not None
         z = self.temperature * rng.split("base").normal(blank.vec.shape).to(blank.vec)

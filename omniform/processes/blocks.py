@@ -148,6 +148,9 @@ class Blocks(Process[Paving]):
     def stepped(self, steps: int) -> Self:
         return self.but(inner=self.inner.stepped(steps))
 
+    def taken(self, blank: Tokens) -> int:
+        return len(self.order.sizes(blank.coord)) * (self.inner.steps or 1)
+
     def asks(self, blank: Tokens) -> list[Ask]:
         asks, seen = [], 0
         for size in self.order.sizes(blank.coord):

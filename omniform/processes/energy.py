@@ -72,7 +72,7 @@ class Energy(Process[Descending]):
         return Losses({"main": total / (self.steps if self.every else 1), **dues_of(dues, count)}, count)
 
     def asks(self, blank: Tokens) -> list[Ask]:
-        return [Ask(blank.length, times=self.steps)]
+        return [Ask(blank.length, times=self.steps, slope=True)]
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Descending:
         assert blank.vec is not None

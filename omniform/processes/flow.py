@@ -55,7 +55,7 @@ class _Asker:
         time = t.to(z).expand(z.shape[0], 1)
         time = torch.where(self.known, 1.0, time) if self.told else time
         point: Any = self.net(asked(replace(self.tokens, vec=z), self.known, self.progress, time)).distribution
-        self.spread = getattr(point, "spread", None)
+        self.spread = point.spread
         return self.path.read(self.predict, point.value.to(z.dtype), z, t)
 
 
@@ -118,7 +118,7 @@ class Flow(Process[Denoising]):
     def _times(self, tokens: Tokens, rng: Rng) -> Tensor:
         """(B, 1) or (B, L)."""
         shape = (tokens.batch, 1 if self.per == "row" else tokens.length)
-        t = drawn(self.times, shape, rng, mean=self.logit[0], sd=self.logit[1], shift=self.shift, levels=getattr(self.path, "levels", 1000)).to(
+        t = drawn(self.times, shape, rng, mean=self.logit[0], sd=self.logit[1], shift=self.shift, levels=self.path.levels).to(
             tokens.doc.device
         )
         if self._axis is not None:
@@ -158,7 +158,7 @@ class Flow(Process[Denoising]):
             loss = point.nll(Content(vec=target), rng=rng)
             if self.direction:
                 loss = loss + 0.5 * self.direction * x.shape[-1] * (1 - torch.cosine_similarity(point.value.float(), target.float(), -1))
-            if getattr(point, "spread", None) is not None:
+            if point.spread is not None:
                 loss = loss + self._variational(point, x, z, t)
             if self.capped is not None:
                 loss = loss / self.path.b(t.clamp(max=self.capped)).square()
@@ -175,7 +175,7 @@ class Flow(Process[Denoising]):
     def _variational(self, point: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """The variational bound's term for the learned variance, its mean held fixed, in bits and halved beside the halved squared error (DiT's code;
         arXiv:2102.09672)."""
-        levels = getattr(self.path, "levels", 1000)
+        levels = self.path.levels
         s = (t + 1 / levels).clamp(max=1)[..., None].double()
         t = t[..., None].double()
         at, bt2, as_, bs2 = self.path.a(t), self.path.b(t) ** 2, self.path.a(s), self.path.b(s) ** 2

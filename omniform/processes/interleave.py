@@ -68,7 +68,7 @@ class Interleave(Process[Joining]):
         self.inners = nn.ModuleList(spec.build(space=part, codec=codec) for spec, part in zip(inner, space.parts, strict=True))
         self.causal = tuple(isinstance(process, Autoregress) for process in self.inners)
         for process in self.inners:
-            if process.memory != "nothing" and getattr(getattr(process, "order", None), "pattern", None) != "causal":
+            if process.memory != "nothing" and not process.ordered:
                 raise BadArgument(f"{type(process).__name__} cannot stand in Interleave; use Autoregress in raster order, Flow or Masked")
         self.timed = any(process.timed for process in self.inners)
         self.sampling = Sampling()

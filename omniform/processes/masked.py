@@ -167,7 +167,7 @@ class Masked(Process[Unmasking]):
         def price(answer: Answer) -> tuple[Tensor, Tensor]:
             nll = answer.distribution.nll(tokens, rng=rng.split("nll"))
             if self.smoothing:
-                nll = (1 - self.smoothing) * nll + self.smoothing * _spread(answer)
+                nll = (1 - self.smoothing) * nll + self.smoothing * answer.distribution.even()
             return nll * weight * hide, tokens.real if self.weight == "bound" else hide
 
         shown, known = self._spoiled(tokens, hide, rng.split("spoil")) if any(self.spoil) else (tokens, ~hide)
@@ -315,11 +315,3 @@ def _law(ratio: tuple[str, float, float]) -> Callable[[Rng, int], Tensor]:
 def _even(rng: Rng, rows: int) -> Tensor:
     """(rows,) uniforms in (0, 1), stratified over the batch (MDLM's antithetic times: less noise in the loss)."""
     return (torch.arange(rows) + rng.uniform((1,)) + 0.0) / rows % 1.0 if rows > 1 else rng.uniform((1,))
-
-
-def _spread(answer: Answer) -> Tensor:
-    """The cross-entropy with the uniform distribution: what label smoothing adds."""
-    logits = getattr(answer.distribution, "logits", None)
-    if logits is None or logits.dim() != 4:         # those of bits and mixtures are of something else
-        raise BadArgument(f"label smoothing needs a categorical head, not {type(answer.distribution).__name__}")
-    return -logits.float().log_softmax(-1).mean(-1).sum(-1)

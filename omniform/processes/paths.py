@@ -17,6 +17,9 @@ Predict = Literal["data", "noise", "velocity"]
 class Path(ABC):
     """a and b over time, and their derivatives."""
 
+    levels: int = 1000
+    """Of how many noise levels a time is one, where it is one of several."""
+
     @abstractmethod
     def a(self, t: Tensor) -> Tensor:
         """Signal."""

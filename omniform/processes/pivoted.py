@@ -167,9 +167,9 @@ class Pivoted(Process[Pivoting]):
                 each.append((net.whole(asked(tokens, known, none)), times))
         return [each[0], each[3], *each[1:3], *each[4:]]
 
-    def draws(self, blank: Tokens) -> dict[str, int]:
-        """How many places each stage draws on the way to one example: a pivot once, the dense places at every question."""
-        return {"main": self.count, "dense": self.fine.steps * (blank.length - self.count)}
+    def draws(self, blank: Tokens) -> dict[str, tuple[int, int]]:
+        """On the way to one example each pivot is drawn once, and the dense places at every question."""
+        return {"main": (self.count, 1), "dense": (blank.length - self.count, self.fine.steps)}
 
     def init(self, blank: Tokens, *, rng: Rng, given: Tensor | None = None) -> Pivoting:
         low, _ = self._cut(blank)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.distribution import Head
 from ..core.errors import BadArgument
 from ..core.net import Net
 from ..core.process import Losses, Process, dues_of
@@ -57,6 +58,9 @@ class Staged(Autoregress):
             raise BadArgument(f"a scale takes at least one step, not {steps}")
         self.starts, self.steps = starts, steps
         self.ends = [2 * s / (1 + s) for s in starts[1:]] + [1.0]
+
+    def passes(self, head: Head) -> int:
+        return self.steps  # the pieces of one flow are walked here
 
     def enlarged(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, 4 n, C): each place over a square of four."""

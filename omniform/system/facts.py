@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from ..backbones.mlp import Experts, RoutedLinear
 from ..backbones.streams import Streams
 from ..core.codec import player_parameters
+from ..core.distribution import Head
 from ..core.errors import BadArgument
-from ..core.net import Context, Net, parameters_of
+from ..core.net import Block, Context, Net, parameters_of
 from ..core.process import Ask
 from ..core.query import Answer, Query
 from ..core.rng import Rng
-from ..core.tokens import Tokens
+from ..core.tokens import Space, Tokens
+from ..heads.by_kind import ByKind
 from .build import assemble
 from .counting import Counting, Shadow, Unstarted
-from .network import Branch
+from .network import Tower
 from .recipe import Fact, Recipe
-from .sequel import Sequel
 from .system import CodecSystem, System
 
 
@@ -102,27 +103,25 @@ def counted(recipe: Recipe, *, costs: bool = True) -> Counts:
     idle += sum((m.groups - m.shared - m.top) * m.weight[0].numel() for m in modules if isinstance(m, RoutedLinear))
     terms, blank = 1 if system.guidance is None else len(system.guidance.terms()), space.blank(1)
     asks = system.process.asks(blank)
-    counts = Counts(parameters, parameters - idle, codec, space.length, _steps(system.process, asks, blank), round(sum(a.times for a in asks)), terms)
+    counts = Counts(parameters, parameters - idle, codec, space.length, system.process.taken(blank), round(sum(a.times for a in asks)), terms)
     if not costs:
         return counts
     if questions := system.process.questions(_blank(system)):
         with torch.no_grad(), Shadow():
             net = system.network.open(_context(system))
             each = [(_spent(net, query).total, times) for query, times in questions]
-            heads = [
-                (_inside(system, head := system.network.towers[stage].head), drawn * head.inner.evaluations())
-                for stage, drawn in system.process.draws(_blank(system)).items()
-            ]
-        question = sum(c for c, _ in each[: system.process.asked]) + sum(c * space.length for c, _ in heads)
-        return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sum(c * n for c, n in (*each, *heads))))
+            drawn = system.process.draws(_blank(system))
+            heads = [(*_drawn(system, system.network.towers[stage].head, num), times) for stage, (num, times) in drawn.items()]
+        question = sum(c for c, _ in each[: system.process.asked]) + sum(one * space.length for one, _, _ in heads)
+        return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sum(c * n for c, n in each) + sum(c * n for _, c, n in heads)))
     with torch.no_grad(), Shadow():
         query = first_question(system)
         net = system.network.open(_context(system))
         whole = _spent(net, query)
-        towers = sum(not hasattr(tower, "player") and not isinstance(tower, Branch | Sequel) for tower in system.network.towers.values())
-        every = replace(query, known=torch.ones_like(query.known)) if getattr(system.process, "dropped", 0) else query  # generation drops nothing
+        towers = sum(isinstance(tower, Tower) and tower.player == "main" for tower in system.network.towers.values())
+        every = replace(query, known=torch.ones_like(query.known)) if system.process.dropped else query
         sample = _priced(system, every, whole if every is query else _spent(net, every), asks)
-        question = towers * whole.total + _inside(system) * _denoising(system)[1]
+        question = towers * whole.total + sum(one * part.length for part, one, _ in _inside(system))
         for stage in system.process.unlike:
             question += _spent(net, replace(query, stage=stage)).total - whole.total
     return replace(counts, multiply_adds=round(question), multiply_adds_per_sample=round(sample))
@@ -150,29 +149,20 @@ def first_question(system: System, tokens: Tokens | None = None) -> Query:
     raise BadArgument(f"{type(system.process).__name__} asks nothing in training, so its questions cannot be counted")
 
 
-def _inside(system: System, head: Any = None) -> float:
-    """Multiply-adds of one pass of a head's own small network, over one token (a denoising head's) or by the token (a field's); else 0."""
-    head = head or _denoising(system)[0]
-    if hasattr(head, "denoised"):
-        length = head.counts[-1] if system.process.draws(_blank(system)) else system.codec.space.length
-        with Counting() as spent:
-            head.denoised(*(torch.zeros(1, length, *n, device="meta") for n in ((head.channels,), (), (system.network.width,))))
-        return spent.total / length
-    small = getattr(head, "mlp", None)
-    if small is None:
-        return 0.0
+def _drawn(system: System, head: Head, num: int) -> tuple[float, float]:
+    """Multiply-adds of a head's own small network: of one question, by the token, and of all that so many tokens are drawn by."""
+    passes = system.process.passes(head)
+    if not passes:
+        return 0.0, 0.0
     with Counting() as spent:
-        small(torch.zeros(1, 1, head.channels, device="meta"), torch.zeros(1, 1, device="meta"), torch.zeros(1, 1, system.network.width, device="meta"))
-    return spent.total
+        head.small(torch.zeros(1, num, system.network.width, device="meta"))
+    return spent.total / num, spent.total * passes
 
 
-def _denoising(system: System) -> tuple[Any, int]:
-    """The head, or that of one kind of tokens, and how many tokens it draws."""
+def _inside(system: System) -> list[tuple[Space, float, float]]:
+    """The same of all tokens, by the kinds that the head of the first tower knows."""
     head: Any = next(iter(system.network.towers.values())).head
-    for number, one in enumerate(getattr(head, "each", ())):
-        if hasattr(one, "mlp"):
-            return one, system.codec.space.parts[number].length
-    return head, system.codec.space.length
+    return [(part, *_drawn(system, inner, part.length)) for inner, part in head.kinds(system.codec.space)]
 
 
 def _sloped(net: Net, query: Query) -> float:
@@ -192,15 +182,16 @@ def _priced(system: System, query: Query, whole: Counting, asks: list[Ask]) -> f
     """Multiply-adds of all of these questions, and of what a head does to draw."""
     process: Any = system.process
     net = system.network.open(context := _context(system))
-    if process.memory == "kv" and any(getattr(part, "uneven", False) for part in system.network.modules()):
-        total = whole.total  # hierarchies, spans: place by place they work out what they do all at once
+    blocks = [m for m in system.network.modules() if isinstance(m, Block)]
+    if process.memory == "kv" and any(block.uneven for block in blocks):
+        total = whole.total  # place by place they work out what they do all at once
     elif process.memory == "last":
         total = _in_turn(system.network.open(context, memory="last"), query, asks)
-    elif process.memory == "nothing" and not hasattr(process, "rounds"):
-        total = _unremembered(net, query, whole, asks) * (_sloped(net, query) if hasattr(process, "log_rate") else 1)
+    elif process.memory == "nothing" and all(a.new == query.tokens.length for a in asks):
+        total = _unremembered(net, query, whole, asks)
     else:
         bare = system.network.open(replace(context, prefix=None, joint=None))
-        steady = any(getattr(m, "steady", False) for m in system.network.modules())  # a memory that does not grow
+        steady = any(block.steady for block in blocks)
         total, priced = 0.0, {query.stage: _ladder(bare, query)}
         for a in asks:
             kind = a.stage if a.stage in process.unlike else query.stage
@@ -210,14 +201,9 @@ def _priced(system: System, query: Query, whole: Counting, asks: list[Ask]) -> f
             told = system.network.told or tuple({a.stage for a in asks})
             here = replace(query, stage=told[0])
             total += len(told) * (_spent(net, here).total - _spent(bare, here).total)  # the prefix goes through once
-    if hasattr(process, "maps") and process.denoise and process.noise:
-        total += process.maps * whole.total * _sloped(net, query)  # of equal towers: nobody denoises so behind a deep one
-    head, drawn = _denoising(system)
-    inner = getattr(head, "inner", None)
-    if inner is None:
-        return total
-    times = process.steps if hasattr(process, "starts") else inner.evaluations()  # pieces of one flow are walked by the process itself
-    return total + drawn * times * _inside(system)
+    if after := process.after(query.tokens):
+        total += _unremembered(net, query, whole, after)  # of equal towers: nobody denoises so behind a deep one
+    return total + sum(drawn for _, _, drawn in _inside(system))
 
 
 def _ladder(net: Net, query: Query) -> tuple[float, float, float]:
@@ -229,8 +215,9 @@ def _ladder(net: Net, query: Query) -> tuple[float, float, float]:
 def _unremembered(net: Net, query: Query, spent: Counting, asks: list[Ask]) -> float:
     """Questions that each stand alone. Where a backbone drops what is hidden, the cost is a polynomial of degree two in how many are known: of three points."""
     length = query.tokens.length
+    slope = _sloped(net, query) if any(a.slope for a in asks) else 1.0
     if length < 3 or all(a.known is None for a in asks):
-        return sum(a.times for a in asks) * spent.total
+        return sum(a.times * (slope if a.slope else 1.0) for a in asks) * spent.total
     points = (0, length // 2, length)
     costs = [_spent(net, replace(query, known=(torch.arange(length) < n)[None])).total for n in points]
     value = lambda x: sum(  # noqa: E731  # Lagrange's form
@@ -248,18 +235,10 @@ def _in_turn(net: Net, query: Query, asks: list[Ask]) -> float:
 def _spent(net: Net, query: Query, *, remember: bool = False) -> Counting:
     with Counting() as spent:
         said: Any = net(query, remember=remember).distribution
-        for number, head in enumerate(getattr(said, "heads", ())):  # of several kinds of tokens: each place is answered by its own
-            places = (query.tokens.kind[0] == number).nonzero()[:, 0]
-            for h in said.hidden:
-                head(h[:, places])
+        if isinstance(said, ByKind):  # each place is answered by the head of its kind
+            for number in range(len(said.heads)):
+                said.mapped(lambda h, here=query.tokens.kind[0] == number: h[:, here.nonzero()[:, 0]]).of(number)
     return spent
-
-
-def _steps(process: Any, asks: list[Ask], blank: Tokens) -> int:
-    """What a paper calls steps: of the solver, the unmasking or the descent; else turns."""
-    if process.steps is not None:
-        return process.steps
-    return len(process.order.sizes(blank.coord)) * (process.inner.steps or 1) if hasattr(process, "inner") else len(asks)
 
 
 def checked(recipe: Recipe) -> list[Row]:

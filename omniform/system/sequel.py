@@ -7,10 +7,10 @@ from torch import nn
 from ..core.errors import BadArgument, nearest
 from ..core.spec import Spec
 from ..core.tokens import Space
-from .network import Tower
+from .network import Stage, Tower
 
 
-class Sequel(nn.Module):
+class Sequel(Stage):
     """A tower that is another with a head of its own: what the other has said can be asked about again in other words (Hi-MAR, arXiv:2505.20288)."""
 
     def __init__(self, width: int, space: Space, head: Spec, of: str = "main"):

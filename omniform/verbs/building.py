@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omniform import recipes
+from omniform.codecs.autoencoder import Autoencoder
 from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import BadArgument, CheckpointError, CodecError, OmniformError, RecipeError, ShapeError, nearest
 from omniform.core.spec import Spec
@@ -95,7 +96,7 @@ def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, datas
             f"{recipe.name} needs a codec of {_spoken(wanted)} and the given one has {_spoken(module.space)}; give another, or none to train a fresh one"
         )
     module.requires_grad_(False)
-    return replace(fit_head(recipe, getattr(module, "channels", None)), codec=spec, shape=tuple(module.shape)), module
+    return replace(fit_head(recipe, module.channels if isinstance(module, Autoencoder) else None), codec=spec, shape=tuple(module.shape)), module
 
 
 def _spoken(space: Any) -> str:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from omniform.conditions.conditioning import ClassLabel
 from omniform.core.errors import BadArgument, ConditionError, DataError, ShapeError
 from omniform.core.spec import Spec
 from omniform.data import Dataset
@@ -109,9 +110,9 @@ def suits(system: System | CodecSystem, dataset: Dataset) -> None:
 
 def _same_classes(parts: Mapping[str, Any], dataset: Dataset) -> None:
     for name, part in parts.items():
-        num, names = getattr(part, "classes", None), tuple(getattr(part, "names", ()))
-        if num is None:
+        if not isinstance(part, ClassLabel):
             continue
+        num, names = part.classes, part.names
         if not dataset.classes:
             raise ConditionError(
                 f"this system is told {name!r} and {dataset.name} has no classes; sort the pictures into subfolders, one a class, or build it for this data"

@@ -90,7 +90,7 @@ def train(
             return Run(system, out, 0, [], run.seconds, "interrupted")
     elif not plan.steps and _fresh_codec(out):
         plan = shared(plan)[1]
-    raw = objective is not None and getattr(objective, "raw", False) or plan.objective is not None and getattr(plan.objective.make, "raw", False)
+    raw = isinstance(made, Objective) and made.raw or plan.objective is not None and plan.objective.make.raw  # type: ignore[union-attr]
     if not raw and isinstance(system.codec, LearnedCodec) and (plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train)):
         dataset = tokenised(system.codec, dataset, seed=plan.seed, progress=progress)
     if plan.timed or plan.steps * plan.batch * plan.accumulate > len(dataset.train):

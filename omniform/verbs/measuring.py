@@ -129,10 +129,8 @@ def _wide(tokens: Tokens) -> int:
 
 def _jacobian(codec: Codec, tokens: Tokens) -> float:
     """Nats from tokens to pixels, where a codec only scales: -log|det|, an example."""
-    scale = getattr(codec, "scale", None)
-    if isinstance(codec, LearnedCodec) or not isinstance(scale, Tensor) or tokens.vec is None:
-        return 0.0
-    return -tokens.vec[0].numel() * float(scale.double().log())
+    scale = codec.log_scale()
+    return 0.0 if scale is None or tokens.vec is None else -tokens.vec[0].numel() * scale
 
 
 def _measured_in(codec: Codec) -> str:

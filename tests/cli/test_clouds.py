@@ -32,10 +32,14 @@ def test_a_system_typed(name, file, tmp_path):
     assert wrong.exit_code == 2 and "or a folder, not to a .gif" in wrong.stderr
 
 
-def test_what_no_file_is_written_of_is_said_in_a_line(tmp_path):
+def test_motions_typed(tmp_path):
     of.save(of.build("mmm"), tmp_path / "run")
-    said = typed("sample", tmp_path / "run", "-n", 1)
-    assert said.exit_code == 2 and "from Python" in said.stderr and len(said.stderr.strip().splitlines()) == 1
+    for out in ("x.npz", "each"):
+        done = typed("sample", tmp_path / "run", "-n", 2, "--seed", 3, "--out", tmp_path / out)
+        assert done.exit_code == 0, done.output + done.stderr
+    made = np.load(tmp_path / "x.npz")["motion"]
+    assert made.shape == (2, 1, 36, 64)
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "each" / "0001.csv", delimiter=","), made[1, 0].T, rtol=1e-4, atol=1e-5)
 
 
 def test_points_lie_side_by_side_and_come_back(tmp_path):

@@ -76,8 +76,6 @@ class Attention(Block):
         self.some_bias = None if fused else nn.ParameterDict({b: nn.Parameter(torch.zeros(self.sizes["qkv".index(b)])) for b in "qkv" if b in biases})
         self.norm = normalised(qk_norm, self.head_width, heads, self.kv_heads, streams, qk_eps, kinds)
         self.scale = 1.0 if qk_norm == "cosine" else scale
-        self.name = ""  # set by the network: where this block keeps its memory
-        self.plain = False  # set by the network for processes that differentiate twice
         self.keep: float | None = None  # set by an objective: what share of the keys is drawn in training
         if slopes:
             self.register_buffer("slopes", torch.tensor(alibi(heads, int(slopes))), persistent=False)
@@ -166,8 +164,6 @@ class CrossAttention(Block):
             nn.init.zeros_(self.out.weight)
             if self.out.bias is not None:
                 nn.init.zeros_(self.out.bias)
-        self.name = ""
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         told = env.context.cross

@@ -92,8 +92,6 @@ class Combiner(Block):
         self.heads, self.plan, self.size = heads, plan, size
         _, self.head_width = _heads(width, heads, None, None)
         self.qkv, self.out = nn.Linear(width, 3 * width, bias="q" in biases), nn.Linear(width, width, bias="o" in biases)
-        self.name = ""  # set by the network: where this block keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         in_order(env, "Combiner")

@@ -29,7 +29,6 @@ class CompressedAttention(Block):
         nn.init.constant_(self.compress.weight, 1 / stride**2)
         nn.init.zeros_(self.compress.bias)
         self.norm = nn.LayerNorm(width)
-        self.name, self.plain = "", False
 
     def compressed(self, y: Tensor, rows: int) -> Tensor:
         """(B, H W, D) -> (B, H W / stride^2, D), before the norm."""

@@ -36,7 +36,6 @@ class FeatureAttention(Block):
     """
 
     steady = True
-    """Its memory, and the cost of one more token, do not grow (system.facts)."""
 
     def __init__(self, width: int, heads: int, features: int = 32, biases: str = "qkvo", redraw: bool = True, chunk: int = 64, floor: float = 1e-6):
         super().__init__()
@@ -45,8 +44,6 @@ class FeatureAttention(Block):
         self.heads, self.features, self.redraw, self.chunk, self.floor = heads, features, redraw, chunk, floor
         self.qkv, self.out = nn.Linear(width, 3 * width, bias="q" in biases), nn.Linear(width, width, bias="o" in biases)
         self.register_buffer("omega", orthogonal(width // heads, features))
-        self.name = ""  # set by the network: where this block keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         turn = one_row(env.turn)

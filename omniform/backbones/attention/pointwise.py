@@ -32,8 +32,6 @@ class Pointwise(Block):
         self.out = nn.Linear(heads * self.value_width, width)
         self.place_bias = nn.Parameter(torch.randn(2 * length - 1) * 0.02)
         self.time_bias = nn.Parameter(torch.randn(129) * 0.02)
-        self.name = ""  # set by the network: where this block keeps its memory
-        self.plain = False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         u, v, q, k = F.silu(self.uvqk(F.layer_norm(x, x.shape[-1:], eps=1e-6))).split_with_sizes(self.sizes, -1)

@@ -29,7 +29,6 @@ class ToldAttention(Block):
         self.norm_told = norm("rms", context, eps=eps)
         self.norms = nn.ModuleList(norm("layer", width, eps=eps) for _ in range(3))
         self.gate = nn.Parameter(torch.zeros(heads, 1, 1))
-        self.name, self.plain = "", False
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         told = env.context.cross

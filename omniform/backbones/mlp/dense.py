@@ -26,7 +26,7 @@ _PLAIN = {
 }
 
 
-class _Feed(nn.Module):
+class Feed(nn.Module):
     def __init__(self, width: int, hidden: int, activation: str, bias: bool):
         super().__init__()
         self.gated = activation in _GATED
@@ -90,7 +90,7 @@ class Mlp(Block):
         if activation not in _GATED and activation not in _PLAIN:
             raise BadArgument(f"an activation is one of {', '.join([*_PLAIN, *_GATED])}, not {activation!r}")
         inner = hidden or int(ratio * width)
-        self.feed = Streams(streams, lambda: _Told(width, inner, activation, linear) if linear else _Feed(width, inner, activation, bias), kinds)
+        self.feed = Streams(streams, lambda: _Told(width, inner, activation, linear) if linear else Feed(width, inner, activation, bias), kinds)
 
     def forward(self, x: Tensor, env: Env) -> Tensor:
         return self.feed.through(x, env)

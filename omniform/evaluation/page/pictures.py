@@ -8,15 +8,14 @@ import zlib
 from typing import Any
 
 import numpy as np
+import torch
 
 from omniform.core.errors import ShapeError
 
 
 def as_array(pictures: Any) -> np.ndarray:
     """(N, C, H, W) float32 on the CPU, from a tensor or an array of 3 or 4 axes, C being 1 or 3."""
-    for step in ("detach", "cpu", "float", "numpy"):
-        pictures = getattr(pictures, step)() if hasattr(pictures, step) else pictures
-    array = np.asarray(pictures, dtype=np.float32)
+    array = torch.as_tensor(pictures).detach().cpu().float().numpy()
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
         raise ShapeError(f"expected pictures of shape (N, C, H, W) or (C, H, W) with 1 or 3 channels, found {array.shape}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from omniform.backbones.mlp import Mlp
+from omniform.backbones.mlp.dense import Feed, Mlp
 from omniform.core.batch import Batch
 from omniform.core.errors import BadArgument
 from omniform.core.process import Losses
@@ -90,7 +90,7 @@ def cut(system: System, share: float) -> System:
     small: Any = assemble(system.recipe.but({f"network.{path}.hidden": first for path in paths}), codec=system.codec)
     weights = system.state_dict()
     for name, module in small.named_modules():
-        if hasattr(module, "units"):  # an MLP's maps: up is (hidden, D), of gated kinds gate and value one over the other
+        if isinstance(module, Feed):  # an MLP's maps: up is (hidden, D), of gated kinds gate and value one over the other
             wide: Any = system.get_submodule(name)
             for key, rows in wide.up.state_dict(prefix=f"{name}.up.").items():
                 weights[key] = torch.cat([part[:first] for part in rows.chunk(2 if wide.gated else 1)])

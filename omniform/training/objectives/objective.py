@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from omniform.backbones.stack import Stack
 from omniform.core.batch import Batch
 from omniform.core.errors import BadArgument
 from omniform.core.process import Losses
@@ -52,10 +53,10 @@ def of_a_system(system: Any, who: str) -> System:
 
 def depth_of(system: System) -> int:
     """How many blocks its backbone has."""
-    blocks = getattr(system.network.towers[next(iter(system.network.towers))].backbone, "blocks", None)
-    if blocks is None:
+    backbone = next(iter(system.network.towers.values())).backbone
+    if not isinstance(backbone, Stack):
         raise BadArgument("the backbone of this system is no Stack; name the blocks that are tapped, as student='block.2'")
-    return len(blocks)
+    return len(backbone.blocks)
 
 
 def tap_at(system: System, path: str | None, share: float) -> str:
