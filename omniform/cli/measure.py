@@ -69,7 +69,7 @@ def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progre
 @click.argument("run")
 @data_options()
 @_num(1000, "How many pictures to generate [default: 1000].")
-@click.option("--features", metavar="FOLDER", help="Those of a frozen ViT, DINOv2 or CLIP; of text: a text encoder.")
+@click.option("--features", metavar="FOLDER", help="Those of a frozen ViT, DINOv2 or CLIP; a CLIP reads captions too; of text: a text encoder.")
 @bare_options
 @seed_option
 @json_option
@@ -98,6 +98,10 @@ def evaluate(
         return _found(answer)
     rows = [(k.replace("_", " "), answer[k], answer["floor"][k], answer["ceiling"][k]) for k in answer["floor"]]
     click.echo(table(rows, (f"{answer['samples']:,} pictures", answer["recipe"], "held-out real", "noise")))
+    if "captions" in answer:
+        said = answer["captions"]
+        row = ("clip score", said["clip_score"], said["held_out"], said["chance"])
+        click.echo(table([row], (f"told {said['texts']:,} captions", answer["recipe"], "held-out real", "captions of others")))
     click.echo(f"{answer['seconds_per_sample']:.3g} s and {answer['calls']} network calls a picture. {answer['judge']}")
 
 

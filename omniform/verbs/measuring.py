@@ -24,6 +24,7 @@ from omniform.evaluation.sighted import Sighted
 from omniform.system.sight import PictureEncoder
 from omniform.system.system import CodecSystem, Counted, System
 from omniform.verbs.building import SHIPPED, opened, picture_encoder, system_at
+from omniform.verbs.captioning import belonging
 from omniform.verbs.fitting import suits
 from omniform.verbs.progress import Bar
 from omniform.verbs.reconstructing import reconstructed
@@ -159,7 +160,8 @@ def evaluate(
     """Generated pictures against as many training ones, in the features of a classifier of the same data (`judge`), or of a frozen encoder (ViT, DINOv2,
     CLIP), or the place of one.
 
-    Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise.
+    Asked for are the labels of the training pictures. "floor": the same of held-out pictures; "ceiling": of noise. "captions": where captions are told and the
+    encoder reads texts too (a whole CLIP), how near pictures are to them (`captioning.belonging`).
     Text is scored, or found again by what was told, in the vectors of a text encoder (`retrieving.retrieved`). A codec alone is measured by what it loses
     (`reconstructing.reconstructed`).
     """
@@ -200,6 +202,7 @@ def evaluate(
     labels, kept = told.get("label"), ("frechet", "kernel", "precision", "recall", "accuracy_on_conditions")
     floor, ceiling = features.floor_and_ceiling(classifier, real.data, unseen.data, unseen.condition.get("label") if classifier.classes else None, seed=seed)
     measured = features.evaluate_images(classifier, real.data, fake, labels)
+    seen = isinstance(classifier, Sighted) and isinstance(encoder, str | Path)
     return {
         "recipe": system.recipe.name,
         "data": dataset.name,
@@ -210,6 +213,7 @@ def evaluate(
         "floor": {k: floor[k] for k in kept},
         "ceiling": {k: ceiling[k] for k in kept},
         "judge": classifier.sentence(),
+        **(belonging(system, encoder, classifier, fake, told, unseen.data, unseen.condition) if seen else {}),
     }
 
 
