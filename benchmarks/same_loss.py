@@ -22,7 +22,8 @@ from torch import Tensor
 
 from omniform import recipes
 from omniform.codecs.ids import Ids
-from omniform.core.batch import Batch
+from omniform.codecs.interleaved import Interleaved
+from omniform.core.batch import Batch, Parts
 from omniform.core.codec import LearnedCodec
 from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split
@@ -49,7 +50,8 @@ class MadeUp(Split):
         said: dict[str, Any] = {}
         for name, (spec, _) in self.recipe.conditions.items():
             said[name] = torch.as_tensor(indices) % 10 if spec.takes("classes") else [f"word {int(i)}" for i in indices]
-        return Batch(data, said)
+        told = [f"word {int(i)}" for i in indices] if self.recipe.codec.make is Interleaved else None
+        return Batch(data if told is None else Parts((told, data)), said)
 
     def _row(self, number: int) -> Any:
         g = torch.Generator().manual_seed(self.seed * 1000 + number)
