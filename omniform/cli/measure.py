@@ -69,7 +69,7 @@ def _text(system: Any, path: Path, window: int, seed: int, as_json: bool, progre
 @click.argument("run")
 @data_options()
 @_num(1000, "How many pictures to generate [default: 1000].")
-@click.option("--features", metavar="FOLDER", help="Those of a frozen ViT, DINOv2 or CLIP; a CLIP reads captions too; of text: a text encoder.")
+@click.option("--features", metavar="FOLDER", help="Those of a frozen ViT, DINOv2 or CLIP; of text: a text encoder.")
 @bare_options
 @seed_option
 @json_option
