@@ -79,7 +79,7 @@ def present(folder: Path, told: Told | None, index: Config) -> bool:
 
 def prompted(name: str, folder: Path, told: Told, index: Config, *, pickled: bool = False) -> Prompted:
     """The encoder of a pipeline: its files compared with their configurations, and not one tensor read; the digest is of their bytes."""
-    parts, read, spoken = {}, [], [repr(told)]
+    parts, read, spoken = {}, [], []
     for part in (*told.clips, *([told.t5] if _has(index, told.t5) else [])):
         config, weights, place = json_of(folder / part / "config.json"), weights_of(folder / part, pickled=pickled), folder / _tokenizer(part)
         kind, wanted = str(config.get("model_type")), "T5" if part == told.t5 else "CLIP"
@@ -93,6 +93,7 @@ def prompted(name: str, folder: Path, told: Told, index: Config, *, pickled: boo
             tokenizer, pad = clip.tokenizer_of(place)
             parts[part] = clip.waiting(name, config, _headed(weights, told.projected, folder / part), tokenizer, pad, _INSIDE)
             spoken += [tokenizer, str(pad)]
+        spoken.append(part)
         read += [folder / part / "config.json", *weights.files]
     words = min([_words(folder / _tokenizer(told.clips[0])), *(parts[part].longest for part in told.clips)]) if told.clips else 0
     width = sum(parts[part].features for part in told.clips) * told.states
