@@ -38,11 +38,12 @@ def _widths(asked: Asked) -> tuple[tuple[int, ...], bool]:
     return tuple(widths), coarse
 
 
-def _side(asked: Asked, stride: int) -> int:
-    side = asked.config.get("sample_size", 32)
-    side = side[0] if isinstance(side, list | tuple) and side and len(set(side)) == 1 else side
-    side = Asked({"sample_size": side}, asked.of)("sample_size", int, most=_LARGEST)
-    return -(-side // stride) * stride
+def _sides(asked: Asked, stride: int) -> tuple[int, int]:
+    """Rows and columns, as many as fill latents."""
+    said = asked.config.get("sample_size", 32)
+    both = said if isinstance(said, list | tuple) and len(said) == 2 else (said, said)
+    rows, columns = (-(-Asked({"sample_size": side}, asked.of)("sample_size", int, most=_LARGEST) // stride) * stride for side in both)
+    return rows, columns
 
 
 def _read(config: Mapping[str, Any], of: str) -> tuple[Asked, dict[str, Any], dict[str, Any]]:
@@ -60,8 +61,7 @@ def _read(config: Mapping[str, Any], of: str) -> tuple[Asked, dict[str, Any], di
         "coarse": coarse,
     }
     stride = 1 << (len(widths) - 1)
-    side = _side(asked, stride)
-    return asked, network, {"stride": stride, "shape": (colours, side, side)}
+    return asked, network, {"stride": stride, "shape": (colours, *_sides(asked, stride))}
 
 
 def _ties(prefix: str, network: Mapping[str, Any]) -> list[Tie]:

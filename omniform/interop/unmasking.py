@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from omniform.core.distribution import Sampling
 from omniform.core.errors import RecipeError
 from omniform.interop import masked
 from omniform.interop.coders import coded
@@ -50,7 +51,7 @@ def _scheduled(system: System, process: Masked) -> tuple[dict[str, Any], float]:
     """Its configuration, and how much noise there is at the first question; none at the last."""
     mask, how = system.network.towers["main"].embed.mask_id, process.sampling
     plain = process.choose == "confidence" and process.temperature is None and process.run is None and process.schedule in ("cosine", "linear")
-    if not plain or how != type(how)():
+    if not plain or how != Sampling():
         raise RecipeError(f"{system.recipe.name} shows its codes otherwise than the surest first, by a cosine or a line; AmusedScheduler cannot; {OTHER}")
     vocab = system.codec.space.vocab[0]
     noise = process.noise if process.whole else process.noise * (1 - 1 / process.steps)  # MaskGIT's is a step further at each

@@ -291,6 +291,44 @@ def test_the_pipeline_itself_with_guidance(tmp_path, monkeypatch):
     near(system.codec.decode(walked(system, {"label": [3, 5]}, 2.5)) / 2 + 0.5, theirs)
 
 
+def asked_of_flux(system, features, pooled, noise):
+    return {"prompt_embeds": features, "pooled_prompt_embeds": pooled, "guidance_scale": 3.5, "latents": packed(noise)}
+
+
+def asked_of_sd3(system, features, pooled, noise):
+    sigmas = [1 - i / 4 for i in range(4)]
+    return {"prompt_embeds": features, "pooled_prompt_embeds": pooled, "guidance_scale": 1.0, "latents": noise, "sigmas": sigmas}
+
+
+def asked_of_pixart(system, features, pooled, noise):
+    mask = torch.ones(features.shape[:2])
+    told = {"prompt_embeds": features, "prompt_attention_mask": mask, "negative_prompt": None, "use_resolution_binning": False}
+    return {**told, "guidance_scale": 1.0, "latents": noise}
+
+
+PIPELINES = {
+    "flux, shifted and guided": (diffusers.FluxPipeline, asked_of_flux, ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")),
+    "sd3, shifted": (diffusers.StableDiffusion3Pipeline, asked_of_sd3, [f"{x}{n}" for x in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")]),
+    "pixart, dpm": (diffusers.PixArtAlphaPipeline, asked_of_pixart, ("text_encoder", "tokenizer")),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@torch.no_grad()
+def test_the_pipeline_itself_told_features(name, tmp_path):
+    kind, asked_of, left_out = PIPELINES[name]
+    system = stirred(of.build(CASES[name][0], changes=CASES[name][1]))
+    folder = of.export(system, "diffusers", tmp_path / "out")
+    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == kind.__name__
+    pipeline = kind.from_pretrained(folder, **dict.fromkeys(left_out))
+    pipeline.set_progress_bar_config(disable=True)
+    condition, named = told(system)
+    noise = as_latents(system, start(system).tokens.vec)
+    said = asked_of(system, named["encoder_hidden_states"], named.get("pooled_projections"), noise)
+    theirs = pipeline(**said, height=16, width=16, num_inference_steps=system.process.steps, output_type="pt").images
+    near(system.codec.decode(walked(system, condition)) / 2 + 0.5, theirs)
+
+
 @pytest.mark.parametrize(
     "name, changes, says",
     [
@@ -299,6 +337,10 @@ def test_the_pipeline_itself_with_guidance(tmp_path, monkeypatch):
         ("lightningdit", {}, "comes nearest to DiT, but network.backbone.final is Modulated"),
         ("dit", {"network.backbone.block.mlp.ratio": 3.0}, "network.backbone.block.mlp.hidden is 384 here and 512 there"),
         ("dit", {"shape": (1, 28, 56)}, "over latents of 7 x 14"),
+        ("ltx-video", {"process.shown.kinds": ("first",), "process.shown.shares": None}, "is always shown clean places"),
+        ("ltx-video", {"network.backbone.block.norm": "layer"}, "comes nearest to LTX-Video, but network.backbone.block.norm is 'layer' here"),
+        ("wan", {"conditions.text.0.mask": True}, "comes nearest to Wan, but conditions.text.mask is True here and False there"),
+        ("flux", {"codec.bottleneck.channels": 3}, "FLUX, LTX-Video and Wan here, which are over pictures whose tokens are fours"),
         ("titok-maskgit", {}, "of masked transformers, diffusers has aMUSEd"),
         ("sit", {}, "walks a Linear path by Heun"),
         ("dit", {"process": Spec(Flow, {**NOISE, "solver": Spec(Ddim), "steps": 7})}, "a number of steps that divides 1000"),
