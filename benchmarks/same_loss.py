@@ -23,8 +23,10 @@ from torch import Tensor
 from omniform import recipes
 from omniform.codecs.ids import Ids
 from omniform.codecs.interleaved import Interleaved
+from omniform.codecs.series import Series
 from omniform.core.batch import Batch, Parts
 from omniform.core.codec import LearnedCodec
+from omniform.core.spec import Spec
 from omniform.core.tokens import Tokens
 from omniform.data import Dataset, Split
 from omniform.system.build import assemble
@@ -49,17 +51,26 @@ class MadeUp(Split):
         data = torch.stack(rows) if isinstance(rows[0], Tensor) else rows
         said: dict[str, Any] = {}
         for name, (spec, _) in self.recipe.conditions.items():
-            said[name] = torch.as_tensor(indices) % 10 if spec.takes("classes") else [f"word {int(i)}" for i in indices]
+            said[name] = _said(spec, [int(i) for i in indices])
         told = [f"word {int(i)}" for i in indices] if self.recipe.codec.make is Interleaved else None
         return Batch(data if told is None else Parts((told, data)), said)
 
     def _row(self, number: int) -> Any:
         g = torch.Generator().manual_seed(self.seed * 1000 + number)
         shape = self.recipe.shape
-        if len(shape) > 1:
+        if len(shape) > 1 or self.recipe.codec.make is Series:
             return torch.rand(shape, generator=g) * 2 - 1
         ids = torch.randint(97, 120, shape, generator=g)
         return ids if self.recipe.codec.make is Ids else "".join(map(chr, ids.tolist()))
+
+
+def _said(spec: Spec, numbers: list[int]) -> Any:
+    """Something for each row: classes, the usual numbers and a little more, or words."""
+    if spec.takes("classes"):
+        return torch.tensor(numbers) % spec.args["classes"]
+    if spec.takes("usual"):
+        return [[x + i / 64 for x in spec.args["usual"]] for i in numbers]
+    return [f"word {i}" for i in numbers]
 
 
 def built(name: str, seed: int) -> Any:
@@ -92,7 +103,7 @@ def digest_of(name: str, seed: int) -> str:
     if system.recipe.network is None:
         return ""
     said = MadeUp(system.recipe, seed).batch(range(2)).condition
-    length = {"length": 32} if system.codec.space.open else {}
+    length = {"length": min(32, system.codec.space.length)} if system.codec.space.open else {}
     tokens: Tokens = system.generate(2, said, seed=seed, decode=False, **length)
     parts = [x.contiguous().numpy().tobytes() for x in (tokens.ids, tokens.vec, tokens.doc) if x is not None]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
