@@ -24,7 +24,7 @@ from omniform.system.recipe import Recipe
 OTHER = "write --to onnx or --to torch for one call of any network"
 FREE = ("network.init", "network.head.small", "network.embed.std")
 """What two networks may differ in and be the same once they are trained."""
-_UNHEARD = ("names", "std", "unsaid", "usual", "length", "codec")
+_UNHEARD = ("names", "std", "unsaid", "usual", "length", "codec", "encoder", "digest")
 """Of conditions: what a network does not depend on."""
 
 

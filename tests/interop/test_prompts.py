@@ -43,7 +43,8 @@ STEPS = 3
 def clip_part(place, wide, projected=None, layers=3, **more):
     codes = clip_files(place)
     said = {"hidden_size": wide, "num_attention_heads": 2, "num_hidden_layers": layers, "intermediate_size": 14, "max_position_embeddings": WORDS}
-    config = CLIPTextConfig(**said, vocab_size=codes, bos_token_id=codes - 2, eos_token_id=codes - 1, projection_dim=projected or 5, **more)
+    marks = {"vocab_size": codes, "bos_token_id": codes - 2, "eos_token_id": codes - 1}
+    config = CLIPTextConfig(**{**said, **marks, "projection_dim": projected or 5, **more})
     return stirred((CLIPTextModelWithProjection if projected else CLIPTextModel)(config)), CLIPTokenizer.from_pretrained(place, model_max_length=WORDS)
 
 
@@ -58,11 +59,11 @@ def vae(channels):
     return stirred(diffusers.AutoencoderKL(**VAE, latent_channels=channels, scaling_factor=0.7, shift_factor=0.1), 0.05)
 
 
-def sd3(place, t5=True, **more):
+def sd3(place, t5=True):
     model = stirred(diffusers.SD3Transformer2DModel(**SD3))
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
-    (one, first), (two, second) = clip_part(place / "1", 4, 3), clip_part(place / "2", 6, 4, layers=1, hidden_act="gelu", **more)
-    second.pad_token = "!"
+    (one, first), (two, second) = clip_part(place / "1", 4, 3), clip_part(place / "2", 6, 4, layers=1, hidden_act="gelu", eos_token_id=2)
+    second.pad_token = "!"  # as released: its tokenizer pads with another code, and its configuration calls the end 2
     three, third = t5_part(place / "3") if t5 else (None, None)
     return diffusers.StableDiffusion3Pipeline(model, scheduler, vae(5), one, first, two, second, three, third)
 
@@ -207,6 +208,30 @@ def test_a_pipeline_is_an_encoder_of_what_is_built_here(tmp_path):
     caption = system.conditioning.parts["text"]
     assert (caption.features, caption.pooled, caption.digest) == (10, 7, reader.digest)
     assert system.generate(1, {"text": "a cat"}, steps=1).shape == (1, 1, 28, 28)
+
+
+def test_what_was_told_prompts_leaves_without_its_encoders(tmp_path):
+    system = saved(sd3(tmp_path / "parts"), tmp_path / "whole", True)
+    system.process = system.process.but(steps=2)
+    again = of.load(of.export(system, "diffusers", tmp_path / "out"))
+    again.conditioning.parts["text"].length = WORDS + 256  # which no configuration says
+    read = system.conditioning.parts["text"].reader.one(PROMPTS[0], WORDS + 256)
+    told = lambda one, x: one.generate(1, {"text": [x]}, steps=2, scale=1.0)  # noqa: E731
+    near(told(again, read), told(system, PROMPTS[0]))
+
+
+@torch.no_grad()
+def test_folders_of_transformers_with_the_older_files_of_a_tokenizer(tmp_path):
+    model, tokenizer = clip_part(tmp_path / "clip", 8, 6)
+    model.save_pretrained(tmp_path / "clip")
+    reader = open_encoder(str(tmp_path / "clip"))
+    whole, spieces = t5_part(tmp_path / "t5")
+    whole.save_pretrained(tmp_path / "t5")
+    states = open_encoder(str(tmp_path / "t5"))
+    for text in PROMPTS:
+        ids = tokenizer(text, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        near(reader.one(text)[1], model(ids).text_embeds[0])
+        near(states.one(text)[0], whole(**spieces(text, return_tensors="pt")).last_hidden_state[0])
 
 
 @pytest.mark.parametrize(
