@@ -149,6 +149,23 @@ class SpanRotary(nn.Module):
         return Rotation(by_head(angle.cos()), by_head(angle.sin() * sign), True)
 
 
+class SlidingWindow(nn.Module):
+    """A place sees itself and the size - 1 before it, as a score of minus infinity for all earlier ones (Mistral, arXiv:2310.06825, section 2); with as many
+    blocks as that it is reached by places further back. For sequences along one axis; what lies behind the query is left to visibility. coord (B, L, A) of
+    queries and keys -> (B or 1, 1, Lq, Lk).
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        if size < 1:
+            raise BadArgument(f"a window has at least the place itself, not {size}")
+        self.size = size
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        behind = one_row(q)[:, :, None, 0] - one_row(k)[:, None, :, 0]
+        return torch.zeros_like(behind).masked_fill(behind >= self.size, -torch.inf)[:, None]
+
+
 class Buckets(nn.Module):
     """A learned number a head and distance of a key behind its query, added to the score: T5's buckets (arXiv:1910.10683, section 2.1 and its code).
 

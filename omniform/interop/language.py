@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..backbones.positions import SlidingWindow
 from ..codecs.ids import Ids
 from ..codecs.pretrained import Pretrained
 from ..core.errors import CheckpointError, nearest
@@ -115,8 +116,7 @@ def llama(config: Mapping[str, Any], text: Mapping[str, Any] | None = None) -> R
     width, heads = asked("hidden_size", int, 4096), asked("num_attention_heads", int, 32)
     tied = asked("tie_word_embeddings", bool, False)
     length = asked("max_position_embeddings", int, 2048, most=LONGEST)
-    if kind == "mistral" or asked("use_sliding_window", bool, False):
-        length = min(length, asked("sliding_window", int, length))  # as far as that, a window is no window
+    length, window = _seen(asked, kind, length)
     biases = "qkv" if kind == "qwen2" else "qkvo" if asked("attention_bias", bool, False) else ""
     head_width = asked("head_dim", int, width // heads)
     eps = asked("rms_norm_eps", float, 1e-6)
@@ -135,8 +135,24 @@ def llama(config: Mapping[str, Any], text: Mapping[str, Any] | None = None) -> R
         "network.backbone.block.mlp.hidden": asked("intermediate_size", int, 11008),
         "network.backbone.block.mlp.bias": mlp_bias,
         "network.head.tied": tied,
+        **({} if window is None else {"network.backbone.relative": Spec(SlidingWindow, {"size": window})}),
     }
     return _llama(of, changes, biases, mlp_bias, _HUB)
+
+
+def _seen(asked: Asked, kind: str, length: int) -> tuple[int, int | None]:
+    """The longest context, and how far back its places look, if not to its beginning. Where some layers look further than others it ends where that would
+    begin to matter."""
+    none = asked.config.get("sliding_window", length) is None
+    if none or kind != "mistral" and not asked("use_sliding_window", bool, False):
+        return length, None
+    depth, window = asked("num_hidden_layers", int, 32, most=DEEPEST), asked("sliding_window", int, 4096)
+    first = 0 if asked.config.get("max_window_layers") == 0 else asked("max_window_layers", int, 28)
+    said = asked("layer_types", (list, tuple), ["sliding_attention" if kind == "mistral" or i >= first else "full_attention" for i in range(depth)])
+    near = [layer == "sliding_attention" for layer in said]
+    if window >= length or not any(near):
+        return length, None
+    return (length, window) if all(near) else (window, None)
 
 
 _HUB = {

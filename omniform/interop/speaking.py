@@ -224,10 +224,12 @@ def _as_gpt2(system: System, mine: Any) -> dict[str, Any]:
 
 def _as_llama(system: System, mine: Any) -> dict[str, Any]:
     space, mixer = system.codec.space, at(mine, "backbone.block.mixer")
-    kind, wide = "qwen2" if mixer.get("biases") == "qkv" else "llama", mixer.get("head_width") or mine["width"] // mixer["heads"]
+    wide, window = mixer.get("head_width") or mine["width"] // mixer["heads"], at(mine, "backbone.relative.size")
+    kind = "qwen2" if mixer.get("biases") == "qkv" else "llama" if window is None else "mistral"
+    seen = {"mistral": {"sliding_window": window}, "qwen2": {"sliding_window": window, "use_sliding_window": window is not None, "max_window_layers": 0}}
     base = float(at(mine, _ROTATION + "base", 10000.0))
     return {
-        "architectures": ["Qwen2ForCausalLM" if kind == "qwen2" else "LlamaForCausalLM"],
+        "architectures": [f"{kind.capitalize()}ForCausalLM"],
         "model_type": kind,
         "vocab_size": space.vocab[0],
         "max_position_embeddings": space.length,
@@ -244,6 +246,7 @@ def _as_llama(system: System, mine: Any) -> dict[str, Any]:
         "rope_theta": base,
         "rope_parameters": {"rope_theta": base, **_stretched(space.length, mine, base, wide)},
         "attention_dropout": 0.0,
+        **seen.get(kind, {}),
         "tie_word_embeddings": bool(at(mine, "head.tied", False)),
     }
 

@@ -10,11 +10,13 @@ from torch.nn import functional as F
 
 from omniform import recipes
 from omniform.backbones.attention import Attention
+from omniform.backbones.blocks import PreNorm
 from omniform.backbones.mlp import Mlp, Pattention, RoutedLinear
-from omniform.backbones.positions import Buckets, Rotary, alibi
+from omniform.backbones.positions import Buckets, Rotary, SlidingWindow, alibi
 from omniform.backbones.sequence import HeadConv, ShortConv
+from omniform.backbones.stack import Stack
 from omniform.core.errors import BadArgument, PatternUnsupported, TurnError
-from omniform.core.net import Context, Env, Record
+from omniform.core.net import Context, Env, Record, alone
 from omniform.core.query import visible
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
@@ -173,6 +175,29 @@ def test_buckets_of_both_sides_are_t5s():
     here = torch.zeros(1, 1, 1)
     assert part(far[None, :, None].float(), here)[0, 0, :, 0].tolist() == side
     assert part(here, far[None, :, None].float())[0, 0, 0].tolist() == [s + 16 * (n > 0) for s, n in zip(side, far.tolist(), strict=True)]
+
+
+def test_a_window_ends_where_it_says_and_a_wide_one_is_none():
+    """Against a slow reading: of two blocks each place hears of 2 (size - 1) before it, and of none earlier."""
+    space, x = Space((Axis("time", 9),), vocab=(7,)), torch.randn(1, 9, 16, generator=torch.Generator().manual_seed(0))
+    block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 2}), "mlp": Spec(Mlp, {"hidden": 8})})
+    stacks = {}
+    for size in (None, 3, 9):
+        torch.manual_seed(0)
+        stacks[size] = Stack(16, 2, block, space, relative=None if size is None else Spec(SlidingWindow, {"size": size}))
+    said = {size: stack(x, alone(1, 9, causal=True)) for size, stack in stacks.items()}
+    torch.testing.assert_close(said[9], said[None])
+    assert not torch.allclose(said[3], said[None], atol=1e-3)
+    for place in range(9):
+        changed = x.clone()
+        changed[:, place, 0] += 3
+        heard = (stacks[3](changed, alone(1, 9, causal=True)) - said[3]).abs().amax((0, 2)) > 1e-6
+        assert heard.tolist() == [place <= other <= place + 4 for other in range(9)]
+    part = SlidingWindow(3)
+    far = torch.arange(5.0)[None, :, None]
+    assert part(far, torch.zeros(1, 1, 1))[0, 0, :, 0].tolist() == [0, 0, 0, -math.inf, -math.inf]
+    with pytest.raises(BadArgument, match="at least the place itself"):
+        SlidingWindow(0)
 
 
 @pytest.mark.parametrize("said", [{"buckets": 7}, {"buckets": 6, "both": True}, {"reach": 16}])

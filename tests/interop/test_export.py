@@ -18,6 +18,8 @@ from transformers import (
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -234,15 +236,19 @@ def test_what_came_leaves_as_it_was(name, tmp_path):
     torch.testing.assert_close(again(**asked_of).logits, model(**asked_of).logits, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
 @torch.no_grad()
-def test_mistral_leaves_as_llama_as_far_as_its_window_is_none(tmp_path):
-    config = MistralConfig(
-        vocab_size=41, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, sliding_window=9
-    )
-    model = stirred(MistralForCausalLM(config))
+def test_a_window_leaves_as_it_came(kind, tmp_path):
+    sizes = {"vocab_size": 41, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    said = {"sliding_window": 3, "max_position_embeddings": 64}
+    made = {
+        "mistral": lambda: MistralForCausalLM(MistralConfig(**sizes, **said, head_dim=10)),
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes, **said, use_sliding_window=True, max_window_layers=0)),
+    }
+    model = stirred(made[kind]())
     folder = of.export(adopt(model), "transformers", tmp_path / "out")
     again, ids = AutoModelForCausalLM.from_pretrained(folder), torch.randint(41, (2, 9))
-    assert again.config.model_type == "llama" and again.config.max_position_embeddings == 9
+    assert again.config.model_type == kind and again.config.sliding_window == 3 and again.config.max_position_embeddings == 64
     torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
     assert "give it a first token of the prompt" in (folder / "README.md").read_text()
 

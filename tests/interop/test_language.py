@@ -52,8 +52,10 @@ ORIGINALS = {
         MambaConfig(**{**MAMBA, "state_size": 3}, expand=3, conv_kernel=2, time_step_rank=7, use_bias=True, tie_word_embeddings=False, layer_norm_epsilon=1e-3)
     ),
     "mamba of one block": lambda: MambaForCausalLM(MambaConfig(**{**MAMBA, "num_hidden_layers": 1, "hidden_size": 17, "state_size": 1}, conv_kernel=1)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=40)),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=5)),
+    "mistral that looks back to the beginning": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=None)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
+    "qwen2 with a window": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED, use_sliding_window=True, sliding_window=4, max_window_layers=0)),
     "qwen2 tied": lambda: Qwen2ForCausalLM(Qwen2Config(**SMALL, num_key_value_heads=1, tie_word_embeddings=True)),
 }
 

@@ -3,14 +3,15 @@
 Touvron et al. 2023, arXiv:2302.13971; changes to the block in section 2.2, sizes of table 2; hidden widths and pairs of the rotation as in the official code.
 SmolLM2 (arXiv:2502.02737) is the same with tied tables, fewer key-value heads and another base of rotation; its shapes are those of its published
 configurations. Llama 3 (arXiv:2407.21783, table 3) has more codes, fewer key-value heads and a longer rotation,
-Qwen2 (arXiv:2407.10671, section 2.2) biases on queries, keys and values besides.
+Qwen2 (arXiv:2407.10671, section 2.2) biases on queries, keys and values besides. Mistral (arXiv:2310.06825, table 1) groups its queries and looks back through
+a window.
 """
 
 from ...backbones.attention import Attention
 from ...backbones.blocks import PreNorm
 from ...backbones.embed import Embed
 from ...backbones.mlp import Mlp
-from ...backbones.positions import Rotary
+from ...backbones.positions import Rotary, SlidingWindow
 from ...backbones.stack import Stack
 from ...codecs.ids import Ids
 from ...core.order import Raster
@@ -111,6 +112,14 @@ RECIPE = Recipe(
             "network.backbone.block.mixer.heads": 64,
             "network.backbone.block.mlp.hidden": 28672,
         },
+        "Mistral-7B": {
+            "shape": (8192,),
+            "network.backbone.eps": 1e-5,
+            "network.backbone.relative": Spec(SlidingWindow, {"size": 4096}),
+            "network.backbone.block.eps": 1e-5,
+            "network.backbone.block.mixer.kv_heads": 8,
+            "network.backbone.block.mlp.hidden": 14336,
+        },
         "Qwen2-0.5B": {
             **QWEN2,
             "network.width": 896,
@@ -180,6 +189,7 @@ RECIPE = Recipe(
         Fact("parameters", "65B", 65_285_660_672, 0, "official checkpoint; table 2: 65.2 B"),
         Fact("parameters", "Llama-3-8B", 8_030_261_248, 0, "official checkpoint"),
         Fact("parameters", "Llama-3-70B", 70_553_706_496, 0, "official checkpoint"),
+        Fact("parameters", "Mistral-7B", 7_241_732_096, 0, "official checkpoint; arXiv:2310.06825: 7 B"),
         Fact("parameters", "Qwen2-0.5B", 494_032_768, 0, "official checkpoint; table 1: 0.49 B"),
         Fact("parameters", "Qwen2-1.5B", 1_543_714_304, 0, "official checkpoint; table 1: 1.54 B"),
         Fact("parameters", "Qwen2-7B", 7_615_616_512, 0, "official checkpoint; table 1: 7.62 B"),
