@@ -18,9 +18,9 @@ from omniform.cli.words import bare_options, system_of
 def export(run: str, to: str, out: Path, **bare: Any) -> None:
     """Write a system in another library's format. RUN: its folder, or shipped:NAME.
 
-    transformers: a text model (the recipes gpt and llama) with its tokenizer. diffusers: a denoising transformer
-    (DiT, SiT, PixArt, Stable Diffusion 3) with its scheduler, and its autoencoder where that is an AutoencoderKL. torch, onnx: one call of a network, with
-    inputs that have names.
+    transformers: a text model (the recipes gpt, llama, mamba, bert, t5) with its tokenizer. diffusers: a denoising or masked
+    transformer (DiT, SiT, PixArt, Stable Diffusion 3, FLUX, LTX-Video, Wan, aMUSEd) with its scheduler, and with its autoencoder where that is one of
+    theirs; or a codec by itself. torch, onnx: one call of a network, with inputs that have names.
 
     \b
     omniform export runs/gpt --to transformers --out gpt-hf

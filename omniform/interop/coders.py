@@ -14,15 +14,16 @@ from omniform.codecs.bottleneck import KL, VQ
 from omniform.codecs.causal import CausalConvolutions
 from omniform.codecs.convolutions import Convolutions
 from omniform.codecs.distortion import Absolute, Perceptual, Squared
+from omniform.codecs.patched import PatchedConvolutions
 from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError
 from omniform.core.spec import Spec
 from omniform.interop import autoencoders, clips
-from omniform.interop.comparing import apart, difference, filled
+from omniform.interop.comparing import apart, difference, plain
 from omniform.interop.ties import Reading
 
-HAS = "of codecs, diffusers has AutoencoderKL, VQModel and AutoencoderKLWan here"
-_TAUGHT = ("width", "depth", "distortion", "critic", "align", "bottleneck.weight", "bottleneck.commitment", "bottleneck.ema", "bottleneck.restart")
+HAS = "of codecs, diffusers has AutoencoderKL, VQModel, AutoencoderKLWan and AutoencoderKLLTXVideo here"
+_TAUGHT = ("noise", "width", "depth", "distortion", "critic", "align", "bottleneck.weight", "bottleneck.commitment", "bottleneck.ema", "bottleneck.restart")
 """What a codec learns by, and what its own network stands in place of."""
 
 
@@ -51,6 +52,7 @@ class Coder:
     read: Callable[[Mapping[str, Any], str, tuple[int, ...]], Reading]
     written: Callable[[Autoencoder, Any], dict[str, Any]]
     said: tuple[str, ...]
+    told: Callable[[Mapping[str, Any]], str] = lambda config: ""
     scaled: Callable[[Autoencoder, _Config, _Tensors], tuple[_Config, _Tensors]] = lambda codec, config, theirs: (config, theirs)
 
 
@@ -62,7 +64,7 @@ def coded(codec: Codec, spec: Spec, prefix: str = "codec.", changes: Mapping[str
     row = next((row for row in rows if type(codec.bottleneck) is row.bottleneck and network.make is row.network), None)  # type: ignore[union-attr]
     if row is None:
         made = type(codec).__name__ if not isinstance(codec, Autoencoder) else f"{type(codec.bottleneck).__name__} behind other convolutions"
-        return Coded(why=f"its codec is {made}, and those are of codec.network=Convolutions or CausalConvolutions")
+        return Coded(why=f"its codec is {made}, and those are of codec.network=Convolutions, CausalConvolutions or PatchedConvolutions")
     assert isinstance(codec, Autoencoder) and isinstance(network, Spec)
     pixels = codec.distortion.pixels if isinstance(codec.distortion, Perceptual) else codec.distortion
     if not isinstance(pixels, Absolute | Squared):
@@ -73,14 +75,14 @@ def coded(codec: Codec, spec: Spec, prefix: str = "codec.", changes: Mapping[str
     except CheckpointError as error:  # a number of ours is not to their reader
         return Coded(why=str(error))
     there: Any = reading.changes["codec"]
-    differs = apart(filled(spec), filled(there.but(changes or {})), "codec") | apart(list(codec.shape), list(reading.changes["shape"]), "shape")  # type: ignore[call-overload]
+    differs = apart(plain(spec), plain(there.but(changes or {})), "codec") | apart(list(codec.shape), list(reading.changes["shape"]), "shape")  # type: ignore[call-overload]
     differs = {k: v for k, v in differs.items() if not k.startswith(tuple(f"codec.{name}" for name in _TAUGHT))}
     if differs:
         return Coded(why=f"beside {row.name} its {difference(differs)}")
     theirs = reading.table.theirs({prefix + n: x.detach().cpu() for n, x in codec.state_dict().items()})
     config, theirs = row.scaled(codec, config, theirs)
     opens = ["import torch", f"from diffusers import {row.name}", f"codec = {row.name}.from_pretrained(FOLDER)"]
-    return Coded(row.name, config, theirs, "\n".join([*opens, *(line.format(*codec.shape) for line in row.said)]))
+    return Coded(row.name, config, theirs, "\n".join([*opens, *(line.format(*codec.shape, told=row.told(config)) for line in row.said)]))
 
 
 def _pictured(codec: Autoencoder, made: Any) -> dict[str, Any]:
@@ -154,8 +156,43 @@ def _as_wan(codec: Autoencoder, made: Any) -> dict[str, Any]:
     }
 
 
+_FOLDS = {"space": "spatial", "time": "temporal", "both": "spatiotemporal"}
+
+
+def _as_ltx(codec: Autoencoder, made: Any) -> dict[str, Any]:
+    """Theirs say the width that comes in on the way up, ours that which comes out; 0.9 has its last width twice."""
+    (back, back_depths), folded = made.back, bool(set(made.down) & set(_FOLDS))
+    levels, unfolded = made.widths if folded else made.widths[:-1], [up == "unfolded" for up in made.up]
+    return {
+        "in_channels": codec.shape[1],
+        "out_channels": codec.shape[1],
+        "latent_channels": codec.bottleneck.channels,
+        "block_out_channels": list(levels),
+        "down_block_types": ["LTXVideo095DownBlock3D" if folded else "LTXVideoDownBlock3D"] * len(made.down),
+        "spatio_temporal_scaling": [down != "none" for down in made.down],
+        "downsample_type": [_FOLDS.get(down, "spatial" if folded else "conv") for down in made.down],
+        "layers_per_block": list(made.depths),
+        "decoder_block_out_channels": [back[i + past] for i, past in enumerate(unfolded)],
+        "decoder_spatio_temporal_scaling": [up != "none" for up in made.up],
+        "decoder_layers_per_block": list(back_depths),
+        "decoder_inject_noise": [False] * len(back),
+        "upsample_residual": unfolded,
+        "upsample_factor": [back[i + 1] // back[i] if past else 1 for i, past in enumerate(unfolded)],
+        "timestep_conditioning": made.time is not None,
+        "patch_size": made.patch,
+        "patch_size_t": 1,
+        "resnet_norm_eps": made.eps,
+        "scaling_factor": 1.0,
+        "encoder_causal": made.causal[0],
+        "decoder_causal": made.causal[1],
+        "spatial_compression_ratio": made.stride,
+        "temporal_compression_ratio": made.span,
+    }
+
+
 _PICTURE = "x = torch.zeros(1, {}, {}, {})  # from -1 to 1"
-_GAUSSIAN = ("z = codec.encode(x).latent_dist.mode()", "picture = codec.decode(z).sample.clamp(-1, 1)")
+_GAUSSIAN = ("z = codec.encode(x).latent_dist.mode()", "picture = codec.decode(z{told}).sample.clamp(-1, 1)")
+_CLIP = "x = torch.zeros(1, {1}, {0}, {2}, {3})  # from -1 to 1, (colours, frames, rows, columns)"
 CODERS = (
     Coder(
         "AutoencoderKL",
@@ -164,7 +201,7 @@ CODERS = (
         lambda config, prefix, shape: autoencoders.kl(config, prefix),
         _as_kl,
         (_PICTURE, *_GAUSSIAN, "tokens = z * codec.config.scaling_factor"),
-        _unit_variance,
+        scaled=_unit_variance,
     ),
     Coder(
         "VQModel",
@@ -181,11 +218,20 @@ CODERS = (
         lambda config, prefix, shape: clips.wan(config, shape),
         _as_wan,
         (
-            "x = torch.zeros(1, {1}, {0}, {2}, {3})  # from -1 to 1, (colours, frames, rows, columns)",
+            _CLIP,
             *_GAUSSIAN,
             "mean, std = (torch.tensor(codec.config[name]).view(1, -1, 1, 1, 1) for name in ('latents_mean', 'latents_std'))",
             "tokens = (z - mean) / std",
         ),
+    ),
+    Coder(
+        "AutoencoderKLLTXVideo",
+        KL,
+        PatchedConvolutions,
+        lambda config, prefix, shape: clips.ltx(config, shape),
+        _as_ltx,
+        (_CLIP, *_GAUSSIAN, "tokens = (z - codec.latents_mean.view(1, -1, 1, 1, 1)) / codec.latents_std.view(1, -1, 1, 1, 1)"),
+        lambda config: ", torch.zeros(len(z))" if config["timestep_conditioning"] else "",
     ),
 )
 """Every codec that leaves."""

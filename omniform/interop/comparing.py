@@ -16,6 +16,7 @@ from omniform.backbones.mlp import Mlp
 from omniform.backbones.positions import Rotary
 from omniform.backbones.selective import SelectiveScan
 from omniform.backbones.uvit import UVit
+from omniform.codecs.patched import PatchedConvolutions
 from omniform.core.errors import CheckpointError, RecipeError
 from omniform.core.spec import Spec
 from omniform.interop.ties import Reading
@@ -68,9 +69,15 @@ def _shared(said: Mapping[str, Any], width: int, axes: int) -> dict[str, Any]:
     return {"share": said["share"] or (even if said["axes"] is None else None), "frequencies": powers and tuple(round(f, 12) for f in powers)}
 
 
+def _both_ways(said: Mapping[str, Any], width: int, axes: int) -> dict[str, Any]:
+    made = PatchedConvolutions(**said)
+    return {"back": made.back, "up": made.up}
+
+
 _MEANT: Mapping[type, Callable[[Mapping[str, Any], int, int], dict[str, Any]]] = {
     Attention: _attention,
     CrossAttention: _cross,
+    PatchedConvolutions: _both_ways,
     Mlp: lambda said, width, axes: {"hidden": said["hidden"] or int(said["ratio"] * width), "ratio": None},
     PreNorm: lambda said, width, axes: {"mlp_eps": said["mlp_eps"] or said["eps"]},
     Rotary: _shared,
@@ -80,7 +87,7 @@ _MEANT: Mapping[type, Callable[[Mapping[str, Any], int, int], dict[str, Any]]] =
 """What an argument that is not said takes from others, by class."""
 
 
-def plain(value: Any, width: int, axes: int = 1) -> Any:
+def plain(value: Any, width: int = 0, axes: int = 1) -> Any:
     """As `filled`, with what an argument takes from others, and with parts in a row by their places. width: of the network around it; axes: of its tokens."""
     if isinstance(value, Spec):
         said = _all(value)

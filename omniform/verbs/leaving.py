@@ -20,9 +20,9 @@ from omniform.verbs.building import place_of, system_at
 def export(system: System | CodecSystem | str | Path, to: str, out: str | Path) -> Path:
     """A system in another library's format, as a folder that is written whole or not at all; where it lies.
 
-    to: "transformers" (config.json, model.safetensors and the tokenizer: GPT-2 and LLaMA with its relatives), "diffusers" (transformer/,
-    scheduler/, and vae/ with model_index.json where the codec is an AutoencoderKL: DiT, PixArt and SD3), "torch" (network.pt2) or "onnx" (network.onnx):
-    one call of the network, for any number of rows, and call.json with what goes in and comes out.
+    to: "transformers" (config.json, model.safetensors and the tokenizer: GPT-2, LLaMA with its relatives, Mamba, BERT, T5), "diffusers" (transformer/,
+    scheduler/, and the autoencoder with model_index.json where that is one of theirs: DiT, PixArt, SD3, FLUX, LTX-Video, Wan, aMUSEd; or a codec by itself),
+    "torch" (network.pt2) or "onnx" (network.onnx): one call of the network, for any number of rows, and call.json with what goes in and comes out.
     """
     made, notes = _known(system)
     write_folder(out, exported(made, to, notes))

@@ -5,19 +5,25 @@ from __future__ import annotations
 import diffusers
 import pytest
 import torch
+from click.testing import CliRunner
 
 import omniform as of
+from omniform.cli import PROGRAM
 from omniform.codecs.autoencoder import Autoencoder
 from omniform.codecs.bottleneck import KL, VQ
 from omniform.codecs.causal import CausalConvolutions
 from omniform.codecs.convolutions import Convolutions
 from omniform.codecs.distortion import Absolute, Logistic
+from omniform.codecs.patched import PatchedConvolutions
 from omniform.core.errors import RecipeError
 from omniform.core.spec import Spec
+from omniform.interop.adopting import adopt
 from omniform.interop.coders import coded
 
 from .cards import opened
-from .test_pictures import near
+from .test_autoencoders import KLS, VQS
+from .test_clips import CLIPS as CLIP_CODECS
+from .test_pictures import near, stirred
 
 SMALL = {"widths": (8, 12), "depth": 1, "groups": 4}
 PICTURES = {"codec.stride": 2, "shape": (3, 16, 16)}
@@ -30,6 +36,39 @@ CODECS = {
         {**PICTURES, "codec.network": Spec(Convolutions, {**SMALL, "coarse": True}), "codec.bottleneck": Spec(VQ, {"codes": 33, "channels": 6})},
     ),
     "vq of wider latents": ("vq", {**PICTURES, "codec.network": Spec(Convolutions, {**SMALL, "inner": 5}), "codec.bottleneck.codes": 17}),
+    "ltx-vae, 0.9": (
+        "ltx-vae",
+        {
+            "codec.stride": 8,
+            "codec.noise": 0.0,
+            "codec.distortion": Spec(Absolute),
+            "shape": (5, 3, 16, 24),
+            "codec.network": Spec(
+                PatchedConvolutions,
+                {"patch": 2, "widths": (6, 8, 8, 8), "depths": (1, 2, 1, 1), "down": ("strided", "strided", "none"), "eps": 1e-2, "causal": (True, True)},
+            ),
+        },
+    ),
+    "ltx-vae, 0.9.5": (
+        "ltx-vae",
+        {
+            "codec.stride": 8,
+            "codec.distortion": Spec(Absolute),
+            "shape": (5, 3, 16, 24),
+            "codec.network": Spec(
+                PatchedConvolutions,
+                {
+                    "patch": 2,
+                    "widths": (4, 8, 16, 16),
+                    "depths": (1, 2, 1, 1),
+                    "down": ("space", "both", "time"),
+                    "back": ((8, 16, 32), (1, 1, 2)),
+                    "up": ("unfolded", "unfolded"),
+                    "time": 0.0,
+                },
+            ),
+        },
+    ),
     "wan-vae": ("wan-vae", {**CLIPS, "codec.network": Spec(CausalConvolutions, {"widths": (6, 12, 12), "depth": 1, "in_time": (False, True)})}),
 }
 
@@ -69,11 +108,34 @@ def test_the_lines_of_the_card_code_as_we_do(name, tmp_path):
         near(found["tokens"].flatten(2).mT, tokens.vec)
     again = of.load(folder)
     if clip:  # no configuration says how large a clip is
-        from omniform.interop.adopting import adopt
-
         again = adopt(found["codec"], shape=system.codec.shape)
     near(again.codec.decode(again.codec.encode(x)), system.codec.decode(tokens))
     assert "library_name: diffusers" in (folder / "README.md").read_text()
+
+
+CAME = {
+    **{name: (lambda kwargs=kwargs: diffusers.AutoencoderKL(**kwargs), None) for name, kwargs in KLS.items()},
+    **{name: (lambda kwargs=kwargs: diffusers.VQModel(**kwargs), None) for name, kwargs in VQS.items()},
+    **{name: (lambda kind=kind, config=config: kind(**config), shape) for name, (kind, config, shape) in CLIP_CODECS.items()},
+}
+
+
+@pytest.mark.parametrize("name", CAME)
+@torch.no_grad()
+def test_what_came_leaves_as_it_was(name, tmp_path):
+    """Where theirs centres latents by numbers that a pipeline may not add, maps of 1 x 1 do: latents are another's, pictures are not."""
+    make, shape = CAME[name]
+    model = stirred(make(), 0.05)
+    system = adopt(model, shape=shape)
+    again = type(model).from_pretrained(of.export(system, "diffusers", tmp_path / "out"))
+    x = data(system)
+    x = x.transpose(1, 2) if shape else x
+    told = (torch.zeros(2),) if model.config.get("timestep_conditioning") else ()
+    both = []
+    for one in (model, again):
+        said = one.encode(x)
+        both.append(one.decode(said.latents if "latents" in said else said.latent_dist.mode(), *told).sample)
+    near(both[1], both[0])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +152,7 @@ def test_the_lines_of_the_card_code_as_we_do(name, tmp_path):
 def test_what_diffusers_has_not_is_one_line_and_nothing_is_written(recipe, changes, says, tmp_path):
     with pytest.raises(RecipeError, match=says) as error:
         of.export(of.build(recipe, changes=changes), "diffusers", tmp_path / "out")
-    assert "of codecs, diffusers has AutoencoderKL, VQModel and AutoencoderKLWan here" in str(error.value)
+    assert "of codecs, diffusers has AutoencoderKL, VQModel, AutoencoderKLWan and AutoencoderKLLTXVideo here" in str(error.value)
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
@@ -100,3 +162,14 @@ def test_what_is_learned_by_is_no_part_of_a_codec():
     for bottleneck in (Spec(KL, {"channels": 2, "weight": 0.5}), Spec(VQ, {"codes": 5, "channels": 2, "ema": 0.5, "restart": 0.2, "commitment": 2.0})):
         spec = Spec(Autoencoder, {"stride": 2, "width": 3, "depth": 7, "bottleneck": bottleneck, "network": network})
         assert not coded(spec.build(shape=(1, 8, 8)), spec).why
+
+
+def test_typed(tmp_path):
+    system = trained("kl, settled")
+    of.save(system, tmp_path / "run")
+    done = CliRunner().invoke(PROGRAM, ["export", str(tmp_path / "run"), "--to", "diffusers", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0 and "diffusion_pytorch_model.safetensors" in done.output, done.output
+    near(of.load(tmp_path / "out").codec.encode(data(system)).vec, system.codec.encode(data(system)).vec)
+    for to, says in (("transformers", "--to diffusers has some"), ("onnx", "a codec alone, and one call of a network is written")):
+        done = CliRunner().invoke(PROGRAM, ["export", str(tmp_path / "run"), "--to", to, "--out", str(tmp_path / "x")])
+        assert done.exit_code == 2 and says in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
