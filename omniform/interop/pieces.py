@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Iterator, Mapping
@@ -26,9 +27,11 @@ _UNIGRAM = 1
 def written(folder: Path, slow: str) -> str | None:
     """The JSON text of the tokenizer in a folder: its tokenizer.json, or what its older files make of a kind that is known
     ("clip", "t5"); None where it has neither."""
-    if (folder / "tokenizer.json").is_file():
-        json_of(folder / "tokenizer.json")
-        return (folder / "tokenizer.json").read_text(encoding="utf-8")
+    whole = folder / "tokenizer.json"
+    if whole.is_file():
+        for table in _tables(json_of(whole).get("normalizer")):
+            _sound(table, whole)
+        return whole.read_text(encoding="utf-8")
     if slow not in _SLOW or not (folder / _SLOW[slow][0]).is_file():
         return None
     try:
@@ -146,6 +149,20 @@ def _model(path: Path) -> tuple[list[tuple[str, float]], int, int, bytes]:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
         raise CheckpointError(f"{path} is not a model of pieces ({type(error).__name__}: {str(error)[:80]}); fetch it again") from error
     return pieces, kind, unknown, charsmap
+
+
+def _tables(normalizer: Any) -> Iterator[bytes]:
+    """Tables of characters within a tokenizer.json."""
+    left = [normalizer]
+    while left:
+        part = left.pop()
+        left += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+        said = part.get("precompiled_charsmap") if isinstance(part, Mapping) else None
+        if isinstance(said, str):
+            try:
+                yield base64.b64decode(said, validate=True)
+            except ValueError as error:
+                raise CheckpointError(f"the tokenizer's table of characters is not base64 ({error}); fetch it again") from error
 
 
 def _sound(charsmap: bytes, path: Path) -> None:

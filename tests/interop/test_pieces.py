@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import struct
@@ -107,6 +108,20 @@ def test_a_tokenizer_json_comes_first_and_nothing_is_none(tmp_path):
     (tmp_path / "vocab.json").write_text("{")
     (tmp_path / "tokenizer.json").write_text(whole)
     assert written(tmp_path, "clip") == whole
+
+
+def test_the_table_of_characters_in_a_tokenizer_json_is_looked_at_too(tmp_path):
+    t5_files(tmp_path)
+    said = json.loads(written(tmp_path, "t5"))
+    table = bytearray(base64.b64decode(said["normalizer"]["precompiled_charsmap"]))
+    table[4:8] = b"\xff\x03\xff\xff"  # its first step is beyond its end
+    for normalizer in ({**said["normalizer"], "precompiled_charsmap": base64.b64encode(table).decode()}, {"type": "Precompiled", "precompiled_charsmap": "?"}):
+        for shape in (normalizer, {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Sequence", "normalizers": [normalizer]}]}):
+            (tmp_path / "tokenizer.json").write_text(json.dumps({**said, "normalizer": shape}))
+            with pytest.raises(CheckpointError, match="leads out of itself|not base64"):
+                written(tmp_path, "t5")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(said))
+    assert Tokenizer.from_str(written(tmp_path, "t5")).encode("ﬁ").ids
 
 
 def field(number, body):

@@ -185,13 +185,13 @@ def test_what_is_saved_is_read_by_the_same_encoder_and_no_other(tmp_path):
         of.load(tmp_path / "mine")
 
 
-def test_a_folder_without_its_text_encoders_is_told_features(tmp_path):
+def test_a_folder_without_its_text_encoders_is_told_features(tmp_path, caplog):
     pipe = flux(tmp_path / "parts")
     saved(pipe, tmp_path / "whole", False)
     (tmp_path / "whole" / "tokenizer_2").rename(tmp_path / "gone")
     system = of.load(tmp_path / "whole")
     caption = system.conditioning.parts["text"]
-    assert (caption.encoder, caption.reader) == ("", None)
+    assert (caption.encoder, caption.reader) == ("", None) and "captions are features" in caplog.text
     assert system.generate(1, {"text": [(torch.randn(512, 10), torch.randn(8))]}, steps=1).shape == (1, 3, 12, 12)
     with pytest.raises(CheckpointError, match="without its text encoders"):
         open_encoder(str(tmp_path / "whole"))

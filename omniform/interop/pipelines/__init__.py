@@ -3,6 +3,7 @@ a row of a table."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from .pictures import DIT, FLUX, PIXART, SD3
 from .prompts import Prompted, present, prompted
 from .shared import Parts, Pipeline, beside, named
 
+log = logging.getLogger("omniform.interop")
 PIPELINES: dict[str, Pipeline] = {
     "DiTTransformer2DModel": DIT,
     "PixArtTransformer2DModel": PIXART,
@@ -59,7 +61,12 @@ def reader_of(folder: Path, name: str, *, pickled: bool = False) -> Prompted | N
     """What reads the captions of a pipeline; None where its text encoders are not beside it. name: what the system is to know it by."""
     index = json_of(folder / "model_index.json")
     told = _row(folder, index).told
-    return None if told is None or not present(folder, told, index) else prompted(name, folder, told, index, pickled=pickled)
+    if told is None:
+        return None
+    if not present(folder, told, index):
+        log.warning("%s: its text encoders and tokenizers are not all beside it, so its captions are features; a text would only be spelled", folder)
+        return None
+    return prompted(name, folder, told, index, pickled=pickled)
 
 
 def weighed(folder: Path) -> tuple[str, str]:
