@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -46,13 +47,23 @@ def _times(kind: GridKind | Levels | Sigmas | Curve, steps: int, shift: float, f
 class _Asker:
     """The net as a solver sees it: z and a time to data and noise."""
 
-    def __init__(self, net: Net, tokens: Tokens, path: Path, predict: Predict, progress: Tensor, known: Tensor | None = None, told: bool = False):
-        self.net, self.tokens, self.path, self.predict, self.progress, self.told = net, tokens, path, predict, progress, told
+    def __init__(
+        self,
+        net: Net,
+        tokens: Tokens,
+        path: Path,
+        predict: Predict,
+        progress: Tensor,
+        known: Tensor | None = None,
+        told: bool = False,
+        clock: Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.net, self.tokens, self.path, self.predict, self.progress, self.told, self.clock = net, tokens, path, predict, progress, told, clock
         self.known = torch.ones_like(tokens.doc, dtype=torch.bool) if known is None else known
         self.spread: Tensor | None = None
 
     def __call__(self, z: Tensor, t: Tensor) -> Prediction:
-        time = t.to(z).expand(z.shape[0], 1)
+        time = (t if self.clock is None else self.clock(t)).to(z).expand(z.shape[0], 1)
         time = torch.where(self.known, 1.0, time) if self.told else time
         point: Any = self.net(asked(replace(self.tokens, vec=z), self.known, self.progress, time)).distribution
         self.spread = point.spread
@@ -240,7 +251,8 @@ class Flow(Process[Denoising]):
         device = state.tokens.doc.device
         t, s = (torch.tensor(times[state.step + i], dtype=torch.float64, device=device) for i in (0, 1))
         known = None if self.shown is None else torch.zeros_like(state.tokens.doc, dtype=torch.bool) if state.given is None else state.given
-        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress, known, self.shown is not None and self.shown.told)
+        clock = self.grid.told if isinstance(self.grid, Sigmas) else None
+        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress, known, self.shown is not None and self.shown.told, clock)
         noise = _Scaled(rng, self.temperature) if self.temperature != 1 else rng
         z, past = self.solver.step(ask, self.path, state.tokens.vec, t, s, state.past, noise)
         step, tokens = state.step + 1, replace(state.tokens, vec=z)

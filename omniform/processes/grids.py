@@ -69,20 +69,30 @@ class Levels:
 class Sigmas:
     """Shares of noise from 1 to `least` in even steps (0: 1 / steps), shifted as a grid is, then stretched so that the last is `terminal` (0: not), then none.
 
-    As flow models are sampled in diffusers (SD3, arXiv:2403.03206, equation 23); with least and terminal 0 it is the grid "shifted".
+    As flow models are sampled in diffusers (SD3, arXiv:2403.03206, equation 23); with least and terminal 0 it is the grid "shifted". open: of one share more
+    the least is left out. first: the first time, where a solver that looks at signal over noise cannot begin at 0. whole: the network is told a share as a
+    whole number of so many, rounded down (with them UniPC's in diffusers).
     """
 
     shift: float = 1.0
     least: float = 0.0
     terminal: float = 0.0
+    open: bool = False
+    first: float = 0.0
+    whole: int = 0
+
+    def told(self, t: Tensor) -> Tensor:
+        """The time that the network is told at time t."""
+        return 1 - ((1 - t) * self.whole).floor() / self.whole if self.whole else t
 
     def __call__(self, steps: int) -> list[float]:
         """steps + 1 times."""
-        u = torch.linspace(1, self.least or 1 / steps, steps, dtype=torch.float64)
+        num = steps + self.open
+        u = torch.linspace(1, self.least or 1 / num, num, dtype=torch.float64)[:steps]
         u = self.shift * u / (1 + (self.shift - 1) * u)
         if self.terminal:
             u = 1 - (1 - u) * (1 - self.terminal) / (1 - u[-1])
-        return [*(1 - u).tolist(), 1.0]
+        return [self.first, *(1 - u[1:]).tolist(), 1.0]
 
 
 @dataclass(frozen=True)

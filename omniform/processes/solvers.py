@@ -88,6 +88,39 @@ class DpmPP2M(Solver):
         return path.b(s) / path.b(t) * z - path.a(s) * torch.expm1(-h) * seen, (x, here)
 
 
+class UniPC(Solver):
+    """UniPC-2 (Zhao et al. 2023, arXiv:2302.04867, section 3, of data, with B(h) = e^h - 1): what the network says at t first corrects the step
+    that led there, then the next one extrapolates from it and the answer before, in the half log-SNR. First and last steps are of order one."""
+
+    order = 2
+
+    def step(self, ask: Ask, path: Path, z: Tensor, t: Tensor, s: Tensor, past: Any, rng: Rng) -> tuple[Tensor, Any]:
+        x, here = ask(z, t).x, path.log_snr(t)
+        if past is not None:
+            z = self._corrected(path, x, here, t, *past)
+        if float(s) >= 1:
+            return path.a(s) * x, None
+        h = path.log_snr(s) - here
+        seen, before = x, None
+        if past is not None:
+            _, _, last, lam, _ = past
+            seen, before = x + (last - x) * h / (2 * (lam - here)), (last, lam)
+        return path.b(s) / path.b(t) * z - path.a(s) * torch.expm1(-h) * seen, (z, t, x, here, before)
+
+    def _corrected(self, path: Path, x: Tensor, here: Tensor, t: Tensor, z: Tensor, u: Tensor, last: Tensor, lam: Tensor, before: Any) -> Tensor:
+        """The step from u to t again, knowing the data x seen at its end. before: what was seen at the start of the step before it, and where, if there was one."""
+        h = here - lam
+        grown = torch.expm1(-h)
+        turn = (x - last) / 2
+        if before is not None:
+            older, far = before
+            r, first = (far - lam) / h, -grown / h - 1
+            even, skew = first / grown, 2 * (-first / h - 0.5) / grown
+            share = (even - skew) / (1 - r)
+            turn = share * (older - last) / r + (even - share) * (x - last)
+        return path.b(t) / path.b(u) * z - path.a(t) * grown * (last + turn)
+
+
 class Ancestral(Solver):
     """DDPM's reverse step (arXiv:2006.11239, equation 7) between any two times: the posterior of z_s given z_t and the data seen, its noise scaled by `churn`.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from omniform.core.errors import BadArgument, CheckpointError
 from omniform.interop.schedulers import scheduled
-from omniform.processes.grids import Levels, grid
+from omniform.processes.grids import Levels, Sigmas, grid
 from omniform.processes.paths import Prediction
 
 
@@ -30,6 +30,7 @@ class Same:
 
 DATA = {"prediction_type": "sample"}  # of noise, cosine levels divide by a = 5e-5, and theirs are summed up in single precision
 SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 CASES = {
     "ddim": (DDIMScheduler, {"clip_sample": False}, 10),
     "ddim offset, ends at level 0": (DDIMScheduler, {"clip_sample": False, **SCALED, "steps_offset": 1, "set_alpha_to_one": False}, 7),
@@ -44,6 +45,11 @@ CASES = {
     "flow shifted": (FlowMatchEulerDiscreteScheduler, {"shift": 3.0}, 7),
     "flow by size": (FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True, "shift_terminal": 0.1}, 8),
     "flow by size, linear": (FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True, "time_shift_type": "linear", "max_image_seq_len": 900}, 4),
+    "unipc": (UniPCMultistepScheduler, FLOW, 10),
+    "unipc shifted": (UniPCMultistepScheduler, {**FLOW, "flow_shift": 5.0}, 7),
+    "unipc in two steps": (UniPCMultistepScheduler, {**FLOW, "flow_shift": 3.0}, 2),
+    "unipc to an end": (UniPCMultistepScheduler, {**FLOW, "flow_shift": 3.0, "shift_terminal": 0.1234, "solver_type": "midpoint"}, 5),
+    "unipc in one step": (UniPCMultistepScheduler, FLOW, 1),
 }
 TOKENS = 576
 
@@ -66,7 +72,9 @@ def test_trajectories_are_equal(name):
     assert len(scheduler.timesteps) == steps == len(times) - 1
     for i, told in enumerate(scheduler.timesteps):
         t, s = (torch.tensor(times[i + n], dtype=torch.float64) for n in (0, 1))
-        ours = 1000 * (1 - times[i]) - (0 if flows else 1)
+        clock = changes["process.grid"].build()
+        number = lambda u: 1000 * (1 - float(clock.told(u) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)  # noqa: E731
+        ours = number(t)
         assert abs(ours - float(told)) < 1e-3
         said, spread = network(theirs, float(told)), torch.tanh(theirs)
         answer = (torch.cat([said, spread], 1) if learned else said) * (-1 if flows else 1)  # their velocity is from data to noise
@@ -78,7 +86,7 @@ def test_trajectories_are_equal(name):
             spread = torch.tanh(mine) if learned else None
 
             def __call__(self, z, t):
-                return path.read(changes["process.predict"], network(z, 1000 * (1 - float(t)) - (0 if flows else 1)), z, t)
+                return path.read(changes["process.predict"], network(z, number(t)), z, t)
 
         mine, past = solver.step(Ask(), path, mine, t, s, past, Same(noise))
         assert float((mine - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max()), i
@@ -86,8 +94,6 @@ def test_trajectories_are_equal(name):
 
 
 def test_grids():
-    from omniform.processes.grids import Sigmas
-
     assert Levels().numbers(4) == [750, 500, 250, 0] and Levels("trailing").numbers(4) == [999, 749, 499, 249] and Levels("linspace").numbers(2) == [999, 0]
     assert Levels(open=True).numbers(4) == [800, 600, 400, 200] and Levels("leading", 10, whole=False)(2) == pytest.approx([0.4, 0.9, 0.9])
     assert Sigmas(3.0)(9) == pytest.approx(grid("shifted", 9, shift=3.0)) and 1 - Sigmas(2.0, terminal=0.1)(5)[-2] == pytest.approx(0.1)
@@ -107,10 +113,24 @@ def test_grids():
         (DPMSolverMultistepScheduler, {"solver_order": 3}, "solver_order=3"),
         (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}, "sde-dpmsolver"),
         (FlowMatchEulerDiscreteScheduler, {"stochastic_sampling": True}, "stochastic_sampling=True"),
+        (UniPCMultistepScheduler, {}, "prediction_type='epsilon'"),
+        (UniPCMultistepScheduler, {**FLOW, "solver_order": 3}, "solver_order=3"),
+        (UniPCMultistepScheduler, {**FLOW, "solver_type": "bh1"}, "solver_type='bh1'"),
+        (UniPCMultistepScheduler, {**FLOW, "disable_corrector": [0]}, "disable_corrector"),
+        (UniPCMultistepScheduler, {**FLOW, "use_dynamic_shifting": True}, "use_dynamic_shifting=True"),
+        (UniPCMultistepScheduler, {**FLOW, "flow_shift": 0.0}, "flow_shift of 0.0"),
     ],
 )
 def test_a_scheduler_that_is_not_built_here(make, config, says):
     with pytest.raises(CheckpointError, match=says):
         scheduled({"_class_name": make.__name__, **make(**config).config}, TOKENS)
-    with pytest.raises(CheckpointError, match="UniPC"):
-        scheduled({"_class_name": "UniPCMultistepScheduler"}, TOKENS)
+    with pytest.raises(CheckpointError, match="LCMScheduler"):
+        scheduled({"_class_name": "LCMScheduler"}, TOKENS)
+
+
+def test_unipc_tells_whole_numbers():
+    clock = scheduled({"_class_name": "UniPCMultistepScheduler", **FLOW, "flow_shift": 5.0}, TOKENS)["process.grid"].build()
+    for steps in range(1, 51):
+        scheduler = UniPCMultistepScheduler(**FLOW, flow_shift=5.0)
+        scheduler.set_timesteps(steps)
+        assert [round(1000 * (1 - float(clock.told(torch.tensor(t, dtype=torch.float64))))) for t in clock(steps)[:-1]] == scheduler.timesteps.tolist()

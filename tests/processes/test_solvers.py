@@ -10,7 +10,7 @@ import torch
 from omniform.core.rng import Rng
 from omniform.processes.grids import drawn, grid
 from omniform.processes.paths import Betas, Cosine, Linear, Prediction, VariancePreserving
-from omniform.processes.solvers import Ancestral, Ddim, DpmPP2M, Euler, Heun
+from omniform.processes.solvers import Ancestral, Ddim, DpmPP2M, Euler, Heun, UniPC
 
 PATHS = {
     "linear": Linear(),
@@ -54,13 +54,13 @@ def solved(solver, path, steps, z, ask, rng=None, first=0.0, last=1.0):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("solver", [Euler(), Heun(), Ddim(), DpmPP2M()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("solver", [Euler(), Heun(), Ddim(), DpmPP2M(), UniPC()], ids=lambda s: type(s).__name__)
 def test_solvers_converge_at_their_stated_order(solver, path):
     path = PATHS[path]
     z, ask = torch.linspace(-2, 2, 9, dtype=torch.float64), Gaussian(path)
     # Inside, where the log-SNR is finite; and from end to end, where DPM-Solver++ pays a logarithm for its infinite first step, and an order for its last
     # on paths whose b^2 is linear in time there: that step is of order one, and as long as any.
-    ends = solver.order - 0.5 if not isinstance(solver, DpmPP2M) else 1.2 if isinstance(path, Linear | Cosine) else 0.8
+    ends = solver.order - 0.5 if not isinstance(solver, DpmPP2M | UniPC) else 1.2 if isinstance(path, Linear | Cosine) else 0.8
     for first, last, least, counts in ((0.1, 0.9, solver.order - 0.2, (30, 90)), (0.0, 1.0, ends, (40, 120))):
         exact = ask.flow(z, number(first), number(last))
         errors = [float((solved(solver, path, n, z, ask, first=first, last=last) - exact).abs().max()) for n in counts]
@@ -70,7 +70,7 @@ def test_solvers_converge_at_their_stated_order(solver, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("solver", [Ddim(), DpmPP2M(), Ancestral()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("solver", [Ddim(), DpmPP2M(), UniPC(), Ancestral()], ids=lambda s: type(s).__name__)
 def test_a_point_is_reached_in_any_number_of_steps(solver, path):
     path = PATHS[path]
     z = torch.linspace(-2, 2, 9, dtype=torch.float64)
