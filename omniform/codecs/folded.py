@@ -17,7 +17,7 @@ from ..core.tokens import Space, Tokens
 
 class Folded(LearnedCodec):
     """patch x patch continuous tokens of `inner` as one token of patch * patch * C channels, laid out (row, column, channel) (DiT's patchify,
-    arXiv:2212.09748, section 3.2)."""
+    arXiv:2212.09748, section 3.2); of clips, frame by frame."""
 
     def __init__(self, shape: tuple[int, ...], inner: Spec, patch: int):
         super().__init__()
@@ -25,24 +25,25 @@ class Folded(LearnedCodec):
         self.inner: LearnedCodec = inner.build(shape=shape)
         self.patch = patch
         space = self.inner.space
-        if [a.name for a in space.axes] != ["y", "x"] or not space.channels:
-            raise BadArgument("Folded needs continuous tokens on a grid of y and x")
-        if any(a.size % patch for a in space.axes):
-            raise BadArgument(f"a grid of {space.axes[0].size} x {space.axes[1].size} does not divide into patches of {patch}; choose another patch or shape")
-        self.space = Space(axes=tuple(replace(a, size=a.size // patch) for a in space.axes), channels=space.channels * patch * patch)
+        if [a.name for a in space.axes] not in (["y", "x"], ["frame", "y", "x"]) or not space.channels:
+            raise BadArgument("Folded needs continuous tokens on a grid of y and x, or of frame, y and x")
+        *frames, y, x = space.axes
+        if y.size % patch or x.size % patch:
+            raise BadArgument(f"a grid of {y.size} x {x.size} does not divide into patches of {patch}; choose another patch or shape")
+        self.space = Space(axes=(*frames, *(replace(a, size=a.size // patch) for a in (y, x))), channels=space.channels * patch * patch)
 
     def encode(self, data: Any, *, rng: Rng | None = None) -> Tokens:
         vec = self.inner.encode(data, rng=rng).vec
         assert vec is not None
-        (rows, columns), p = (a.size for a in self.space.axes), self.patch
-        folded = vec.reshape(len(vec), rows, p, columns, p, -1).transpose(2, 3).reshape(len(vec), rows * columns, -1)
+        (rows, columns), p = (a.size for a in self.space.axes[-2:]), self.patch
+        folded = vec.reshape(-1, rows, p, columns, p, vec.shape[-1]).transpose(2, 3).reshape(len(vec), self.space.length, -1)
         return replace(self.space.blank(len(vec), device=vec.device), vec=folded)
 
     def decode(self, tokens: Tokens) -> Tensor:
         vec = tokens.vec
         assert vec is not None
-        (rows, columns), p = (a.size for a in self.space.axes), self.patch
-        flat = vec.reshape(len(vec), rows, columns, p, p, -1).transpose(2, 3).reshape(len(vec), rows * p * columns * p, -1)
+        (rows, columns), p = (a.size for a in self.space.axes[-2:]), self.patch
+        flat = vec.reshape(-1, rows, columns, p, p, vec.shape[-1] // p**2).transpose(2, 3).reshape(len(vec), self.inner.space.length, -1)
         return self.inner.decode(replace(self.inner.space.blank(len(vec), device=vec.device), vec=flat))
 
     def loss(self, data: Any, *, rng: Rng) -> tuple[Losses, ...]:

@@ -98,7 +98,7 @@ def _decoder(widths: tuple[int, ...], depth: int, in_time: tuple[bool, ...]) -> 
     return [*row, *_end("decoder", widths[0])]
 
 
-def wan(config: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Reading:
+def wan(config: Mapping[str, Any], shape: tuple[int, ...] | None = None, prefix: str = "codec.") -> Reading:
     """AutoencoderKLWan of Wan 2.1. Its latents are (z - latents_mean) / latents_std, as its pipelines have them. shape: of a clip, as published if not said."""
     of = "AutoencoderKLWan"
     asked = Asked(config, of)
@@ -123,8 +123,8 @@ def wan(config: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Read
     stride, span = 1 << (len(widths) - 1), 1 << sum(in_time)
     spec = Spec(Autoencoder, {"stride": stride, "bottleneck": Spec(KL, {"channels": channels}), "network": Spec(CausalConvolutions, network)})
     rows = (("encoder", _encoder(widths, depth, in_time)), ("decoder", _decoder(widths, depth, in_time)))
-    ties = [t for half, row in rows for number, layer in enumerate(row) if layer for t in layer[0](f"codec.{half}.{number}", *layer[1:])]
-    fixed = {"codec.bottleneck.centre": centre, "codec.bottleneck.spread": spread}
+    ties = [t for half, row in rows for number, layer in enumerate(row) if layer for t in layer[0](f"{prefix}{half}.{number}", *layer[1:])]
+    fixed = {prefix + "bottleneck.centre": centre, prefix + "bottleneck.spread": spread}
     usual = (81, colours, 480, 832) if stride <= 32 else (1, colours, stride, stride)
     changes = {"codec": spec, "shape": _fits(of, shape, usual, colours, stride, span)}
     return Reading(of, "wan-vae", changes, Table(of, tuple(ties), fixed=fixed))

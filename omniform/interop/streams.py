@@ -260,7 +260,7 @@ def ltx_video(config: Mapping[str, Any], shape: Shape = None) -> Reading:
     return Reading(of, "ltx-video", changes, Table(of, ties, fixed={"codec.scale": 1.0, "codec.shift": 0.0}))
 
 
-def wan(config: Mapping[str, Any], shape: Shape = None) -> Reading:
+def wan(config: Mapping[str, Any], shape: Shape = None, folded: bool = False) -> Reading:
     """WanTransformer3DModel that is told text alone."""
     of = "Wan"
     asked = Asked(config, of)
@@ -277,7 +277,7 @@ def wan(config: Mapping[str, Any], shape: Shape = None) -> Reading:
         raise CheckpointError(f"Wan turns pairs of channels, and its heads have {each}; fetch its config again")
     patch, eps = patches[1], asked("eps", float, 1e-6)
     shape = _fits(of, shape, (21, 16, 60, 104), channels)
-    grid = Grid(channels, patch, shape, width, frames=True)
+    grid = Grid(channels, patch, shape, width, folded, frames=True)
     pairs = each // 6
     changes = {
         **grid.changes(),
