@@ -85,10 +85,12 @@ def of_hub(name: str) -> Path:
         raise CheckpointError(f"the hub does not give {name}: {str(error).splitlines()[0]}; check the name and the network") from error
 
 
-def load_foreign(place: Path, *, pickled: bool = False, name: str = "") -> Loaded:
+def load_foreign(place: Path, *, pickled: bool = False, name: str = "", shape: tuple[int, ...] | None = None) -> Loaded:
     """The system at a place: a .gguf file, a folder with config.json and its weights, or one of a pipeline of diffusers, whose captions are then read by its
-    own text encoders if they are there; of a folder whose model only reads pictures or texts, the frozen encoder. name: what the place is known by."""
+    own text encoders if they are there; of a folder whose model only reads pictures or texts, the frozen encoder. name: what the place is known by. shape: of
+    latents or clips where configurations do not say it, else as published."""
     if place.suffix == ".gguf":
+        _unshaped(place, shape)
         file = open_gguf(place)
         kind = file.get("general.architecture", str)
         if kind != "llama":
@@ -97,13 +99,14 @@ def load_foreign(place: Path, *, pickled: bool = False, name: str = "") -> Loade
     if (place / "model_index.json").is_file():
         parts = {part: _today(weights_of(place / part, "diffusion_pytorch_model", pickled=pickled)) for part in pipelines.weighed(place)}
         reader = pipelines.reader_of(place, name or str(place), pickled=pickled)
-        system = adopted(pipelines.reading(place, reader), pipelines.both(parts, str(place)))
+        system = adopted(pipelines.reading(place, reader, shape), pipelines.both(parts, str(place)))
         if reader is not None:
             system.conditioning.parts["text"].read_by(reader)  # type: ignore[operator, union-attr]
         return system
     config = json_of(place / "config.json")
     if "_class_name" in config:
-        return adopted(_pictured(config, str(place)), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
+        return adopted(_pictured(config, str(place), shape), _today(weights_of(place, "diffusion_pytorch_model", pickled=pickled)))
+    _unshaped(place, shape)
     if str(config.get("model_type")) in vision.ENCODERS:
         return vision.encoder(config, weights_of(place, pickled=pickled), vision.preparation(place), str(place))
     if config.get("model_type") == "clip_text_model":
@@ -147,9 +150,13 @@ def _pictured(config: Mapping[str, Any], where: str, shape: tuple[int, ...] | No
         raise CheckpointError(f"{where} is a {kind} of diffusers, and {', '.join(DIFFUSERS)} are known")
     if kind in SHAPELESS:
         return DIFFUSERS[kind](config, shape)
-    if shape is not None:
-        raise CheckpointError(f"{where}: its configuration says how large its latents are; give no shape")
+    _unshaped(where, shape)
     return DIFFUSERS[kind](config)
+
+
+def _unshaped(where: object, shape: tuple[int, ...] | None) -> None:
+    if shape is not None:
+        raise CheckpointError(f"{where}: its configuration says how large its examples are; give no shape")
 
 
 def _today(weights: Weights) -> Weights:

@@ -90,6 +90,8 @@ def euler_flow(config: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         if low == high:
             raise CheckpointError(f"{asked.of} has base_image_seq_len and max_image_seq_len of {low}, which make no line; fetch its config again")
         mu = first + (tokens - low) * (last - first) / (high - low)
+        if abs(mu) > 100:
+            raise CheckpointError(f"{asked.of} of {tokens} tokens has a shift of exp({mu:.0f}) by its base_shift and max_shift; fetch its config again")
         asked.only("time_shift_type", ("exponential", "linear"), "exponential")
         shift, least = math.exp(mu) if asked("time_shift_type", str, "exponential") == "exponential" else mu, 0.0
     if shift <= 0 or not 0 <= terminal < 1:

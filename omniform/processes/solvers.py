@@ -108,7 +108,7 @@ class UniPC(Solver):
         return path.b(s) / path.b(t) * z - path.a(s) * torch.expm1(-h) * seen, (z, t, x, here, before)
 
     def _corrected(self, path: Path, x: Tensor, here: Tensor, t: Tensor, z: Tensor, u: Tensor, last: Tensor, lam: Tensor, before: Any) -> Tensor:
-        """The step from u to t again, knowing the data x seen at its end. before: what was seen at the start of the step before it, and where, if there was one."""
+        """The step from u to t again, knowing the data x seen at its end. before: what was seen a step before it, and where, if there was one."""
         h = here - lam
         grown = torch.expm1(-h)
         turn = (x - last) / 2

@@ -112,6 +112,7 @@ def load(
     recipe: str | None = None,
     size: str | None = None,
     codec: str | Path | CodecSystem | System | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> adopting.Loaded:
     """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
@@ -121,8 +122,13 @@ def load(
 
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
     codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet.
+
+    shape: of a clip, (frames, colours, rows, columns), of a pipeline of clips or their autoencoder, or of the latents of a transformer of FLUX, LTX-Video or
+    Wan: their configurations do not say it, and what is published or their pipeline's own is taken.
     """
     folder = place_of(where)
+    if shape is not None and (recipe is not None or not adopting.is_foreign(folder)):
+        raise CheckpointError("shape is of a foreign folder that does not say how large its examples are; a system of ours and a bare file say it: give none")
     if recipe is not None:
         return _of_paper(folder, adopting.paper(recipe, size), codec, pickled)
     if size is not None or codec is not None:
@@ -131,7 +137,7 @@ def load(
         known = ", ".join(adopting.PAPERS)
         raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
     if adopting.is_foreign(folder):
-        return adopting.load_foreign(folder, pickled=pickled, name=str(where))
+        return adopting.load_foreign(folder, pickled=pickled, name=str(where), shape=shape)
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():

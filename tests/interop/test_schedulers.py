@@ -68,12 +68,16 @@ def test_trajectories_are_equal(name):
     path, solver, times = changes["process.path"].build(), changes["process.solver"].build(), changes["process.grid"].build()(steps)
     flows = changes["process.predict"] == "velocity"
     theirs = mine = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    clock = changes["process.grid"].build()
+
+    def number(u):
+        """What the network is told at our time."""
+        return 1000 * (1 - float(clock.told(u) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)
+
     learned, past = config.get("variance_type") == "learned_range", None
     assert len(scheduler.timesteps) == steps == len(times) - 1
     for i, told in enumerate(scheduler.timesteps):
         t, s = (torch.tensor(times[i + n], dtype=torch.float64) for n in (0, 1))
-        clock = changes["process.grid"].build()
-        number = lambda u: 1000 * (1 - float(clock.told(u) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)  # noqa: E731
         ours = number(t)
         assert abs(ours - float(told)) < 1e-3
         said, spread = network(theirs, float(told)), torch.tanh(theirs)
@@ -113,6 +117,7 @@ def test_grids():
         (DPMSolverMultistepScheduler, {"solver_order": 3}, "solver_order=3"),
         (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}, "sde-dpmsolver"),
         (FlowMatchEulerDiscreteScheduler, {"stochastic_sampling": True}, "stochastic_sampling=True"),
+        (FlowMatchEulerDiscreteScheduler, {"use_dynamic_shifting": True, "max_shift": 1e6}, "exp\\("),
         (UniPCMultistepScheduler, {}, "prediction_type='epsilon'"),
         (UniPCMultistepScheduler, {**FLOW, "solver_order": 3}, "solver_order=3"),
         (UniPCMultistepScheduler, {**FLOW, "solver_type": "bh1"}, "solver_type='bh1'"),

@@ -13,6 +13,7 @@ from ... import recipes
 from ...core.errors import CheckpointError
 from ..files import Weights, json_of
 from ..ties import Reading
+from .clips import LTX, WAN
 from .masked import AMUSED
 from .pictures import DIT, FLUX, PIXART, SD3
 from .prompts import Prompted, present, prompted
@@ -25,14 +26,18 @@ PIPELINES: dict[str, Pipeline] = {
     "SD3Transformer2DModel": SD3,
     "FluxTransformer2DModel": FLUX,
     "UVit2DModel": AMUSED,
+    "WanTransformer3DModel": WAN,
+    "LTXVideoTransformer3DModel": LTX,
 }
 """By the class of the transformer."""
 
 
-def reading(folder: Path, reader: Prompted | None = None) -> Reading:
-    """What a folder with model_index.json becomes. reader: of its captions; without one they are given as features."""
+def reading(folder: Path, reader: Prompted | None = None, shape: tuple[int, ...] | None = None) -> Reading:
+    """What a folder with model_index.json becomes. reader: of its captions; without one they are given as features. shape: of a clip, else its class's own."""
     index = json_of(folder / "model_index.json")
     row = _row(folder, index)
+    if shape is not None and not row.shaped:
+        raise CheckpointError(f"{folder}: its configurations say how large its pictures are; give no shape")
     kinds = {part: named(index, part, folder) for part in ("transformer", row.folder, "scheduler")}
     transformer, autoencoder, scheduler = kinds.values()
     if autoencoder != row.autoencoder or scheduler not in row.schedulers:
@@ -42,7 +47,7 @@ def reading(folder: Path, reader: Prompted | None = None) -> Reading:
         )
     config = {part: json_of(folder / part / f"{'scheduler_' if part == 'scheduler' else ''}config.json") for part in kinds}
     network, codec = row.network(config["transformer"]), row.codec(config[row.folder])
-    joined = row.joined(Parts(folder, str(index.get("_class_name")), config, network, codec, row.schedulers[scheduler]))
+    joined = row.joined(Parts(folder, str(index.get("_class_name")), config, network, codec, row.schedulers[scheduler], index, shape))
     changes = joined.changes if reader is None else {**joined.changes, **_read_by(reader, joined)}
     return replace(joined, changes=changes, table=beside(joined.of, **{"transformer": joined.table, row.folder: codec.table}))
 

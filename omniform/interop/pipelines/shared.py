@@ -18,8 +18,9 @@ Walk = Callable[[Config, int], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a folder holds, read. pipeline: the name of its class. config: of "transformer" and "scheduler" and of the autoencoder by the name of its folder.
-    network, codec: what the transformer and the autoencoder become by themselves. walk: what the scheduler becomes."""
+    """What a folder holds, read. pipeline: the name of its class. config: of "transformer", "scheduler" and the autoencoder by the name of its folder.
+    network, codec: what the transformer and the autoencoder become by themselves. walk: what the scheduler becomes. index: model_index.json. shape: of a clip,
+    as whoever loads it has said."""
 
     folder: Path
     pipeline: str
@@ -27,6 +28,8 @@ class Parts:
     network: Reading
     codec: Reading
     walk: Walk
+    index: Config
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Pipeline:
 
     network: reads the transformer's configuration, for a codec that is an autoencoder. autoencoder: its class. codec: reads its configuration. folder: where it
     lies. joined: one reading of all parts, whose table is still the network's alone; a CheckpointError where they do not belong together. schedulers: by class.
-    told: how captions are read, if text encoders are part of it.
+    told: how captions are read, if text encoders are part of it. shaped: how large a sample is may be said by whoever loads it.
     """
 
     network: Callable[[Config], Reading]
@@ -65,6 +68,7 @@ class Pipeline:
     folder: str = "vae"
     schedulers: Mapping[str, Walk] = field(default_factory=lambda: SCHEDULERS)
     told: Told | None = None
+    shaped: bool = False
 
 
 def belong(folder: Path, channels: object, asked: object) -> None:

@@ -2,7 +2,7 @@
 
 Wan team 2025, arXiv:2503.20314; shapes and block of the official code (wan/modules/model.py, wan/configs): norms of queries and keys over all heads, rotary
 positions on three axes, an affine norm before cross-attention alone. The causal video autoencoder (4 x 8 x 8, 16 channels) and the text encoder (umT5-XXL) are
-not part of it: the shape is that of the latents of 81 frames, and the samplers of the code (UniPC) are Euler's here.
+not part of it: the shape is that of the latents of 81 frames (`wan-vae`). The sampler is the code's UniPC, on the grid that its pipeline in diffusers has.
 """
 
 from ...backbones.attention import Attention, CrossAttention
@@ -18,13 +18,15 @@ from ...conditions.guidance import ClassifierFree
 from ...core.spec import Spec
 from ...heads.point import PointHead
 from ...processes.flow import Flow
+from ...processes.grids import Sigmas
 from ...processes.paths import Linear
-from ...processes.solvers import Euler
+from ...processes.solvers import UniPC
 from ...system.network import Network
 from ...system.recipe import Fact, Recipe, Source
 
 TEXT = Spec(Caption, {"features": 4096, "length": 512, "mask": False})
-FLOW = Spec(Flow, {"path": Spec(Linear), "times": "logit_normal", "solver": Spec(Euler), "grid": "shifted", "shift": 5.0, "steps": 50})
+GRID = Spec(Sigmas, {"shift": 5.0, "least": 0.001, "open": True, "first": 1e-6, "whole": 1000})
+FLOW = Spec(Flow, {"path": Spec(Linear), "times": "logit_normal", "solver": Spec(UniPC), "grid": GRID, "shift": 5.0, "steps": 50})
 BLOCK = Spec(
     PreNorm,
     {
@@ -88,7 +90,7 @@ RECIPE = Recipe(
         "network.backbone.block.mixer.heads": 4,
         "network.backbone.block.cross.heads": 4,
         "network.backbone.block.mlp.hidden": 512,
-        "process": FLOW.but({"shift": 1.0, "steps": 25}),
+        "process": FLOW.but({"shift": 1.0, "grid.shift": 1.0, "steps": 25}),
         "guidance.scale": 2.0,
         "training": {"batch": 16, "lr": 2e-3, "steps": 3000},
     },
