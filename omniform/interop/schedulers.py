@@ -164,8 +164,8 @@ def written(flow: Flow, varies: bool) -> dict[str, Any]:
     made = _of_levels(flow, path, varies) if isinstance(path, Betas) else _of_flow(flow) if isinstance(path, Linear) else None
     if made is None:
         raise RecipeError(
-            f"diffusers has DDPM, DDIM and DPM-Solver++ over noise levels and Euler over a straight path, and this walks a {type(path).__name__} path by "
-            f"{type(flow.solver).__name__}, predicting {flow.predict}; give it others"
+            "diffusers has DDPM, DDIM and DPM-Solver++ over noise levels, Euler and UniPC over a straight path, and this walks a "
+            f"{type(path).__name__} path by {type(flow.solver).__name__}, predicting {flow.predict}; give it others"
         )
     changes = scheduled(made, 1)
     here, there = (grid(kind, steps, shift=flow.shift, first=flow.first) for kind in (flow.grid, changes["process.grid"].build()))
@@ -200,6 +200,9 @@ def _of_levels(flow: Flow, path: Betas, varies: bool) -> dict[str, Any] | None:
 
 
 def _of_flow(flow: Flow) -> dict[str, Any] | None:
+    if type(flow.solver) is UniPC and flow.predict == "velocity" and isinstance(flow.grid, Sigmas) and flow.grid.whole == 1000:
+        made = {"_class_name": "UniPCMultistepScheduler", "num_train_timesteps": 1000, "use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+        return {**made, "solver_order": 2, "solver_type": "bh2", "flow_shift": flow.grid.shift, "shift_terminal": flow.grid.terminal or None}
     if type(flow.solver) is not Euler or flow.predict != "velocity":
         return None
     even = Sigmas(flow.shift if flow.grid == "shifted" else 1.0)

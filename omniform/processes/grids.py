@@ -81,18 +81,29 @@ class Sigmas:
     first: float = 0.0
     whole: int = 0
 
-    def told(self, t: Tensor) -> Tensor:
-        """The time that the network is told at time t."""
-        return 1 - ((1 - t) * self.whole).floor() / self.whole if self.whole else t
+    def told(self, t: Tensor, steps: int) -> Tensor:
+        """The time that the network is told at the time t of so many steps."""
+        if not self.whole:
+            return t
+        shares = self._shares(steps)
+        now = shares[(1 - shares - t.cpu()).abs().argmin()]  # 1 - t may have lost the last bit, and with it a whole number
+        return (1 - (now * self.whole).floor() / self.whole).to(t)
 
-    def __call__(self, steps: int) -> list[float]:
-        """steps + 1 times."""
+    def _shares(self, steps: int) -> Tensor:
+        """Of noise, all but the last one, 0."""
         num = steps + self.open
-        u = torch.linspace(1, self.least or 1 / num, num, dtype=torch.float64)[:steps]
+        last = self.least or 1 / num
+        u = torch.arange(steps, dtype=torch.float64) * ((last - 1) / steps) + 1 if self.open else torch.linspace(1, last, steps, dtype=torch.float64)
         u = self.shift * u / (1 + (self.shift - 1) * u)
         if self.terminal:
             u = 1 - (1 - u) * (1 - self.terminal) / (1 - u[-1])
-        return [self.first, *(1 - u[1:]).tolist(), 1.0]
+        if self.first:
+            u[0] = 1 - self.first
+        return u
+
+    def __call__(self, steps: int) -> list[float]:
+        """steps + 1 times."""
+        return [*(1 - self._shares(steps)).tolist(), 1.0]
 
 
 @dataclass(frozen=True)

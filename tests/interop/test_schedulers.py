@@ -72,7 +72,7 @@ def test_trajectories_are_equal(name):
 
     def number(u):
         """What the network is told at our time."""
-        return 1000 * (1 - float(clock.told(u) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)
+        return 1000 * (1 - float(clock.told(u, steps) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)
 
     learned, past = config.get("variance_type") == "learned_range", None
     assert len(scheduler.timesteps) == steps == len(times) - 1
@@ -133,9 +133,11 @@ def test_a_scheduler_that_is_not_built_here(make, config, says):
         scheduled({"_class_name": "LCMScheduler"}, TOKENS)
 
 
-def test_unipc_tells_whole_numbers():
-    clock = scheduled({"_class_name": "UniPCMultistepScheduler", **FLOW, "flow_shift": 5.0}, TOKENS)["process.grid"].build()
+@pytest.mark.parametrize("shift", [1.0, 3.0, 5.0])
+def test_unipc_tells_whole_numbers(shift):
+    clock = scheduled({"_class_name": "UniPCMultistepScheduler", **FLOW, "flow_shift": shift}, TOKENS)["process.grid"].build()
     for steps in range(1, 51):
-        scheduler = UniPCMultistepScheduler(**FLOW, flow_shift=5.0)
+        scheduler = UniPCMultistepScheduler(**FLOW, flow_shift=shift)
         scheduler.set_timesteps(steps)
-        assert [round(1000 * (1 - float(clock.told(torch.tensor(t, dtype=torch.float64))))) for t in clock(steps)[:-1]] == scheduler.timesteps.tolist()
+        told = [1000 * (1 - float(clock.told(torch.tensor(t, dtype=torch.float64), steps))) for t in clock(steps)[:-1]]
+        assert told == pytest.approx(scheduler.timesteps.tolist(), abs=1e-6)

@@ -24,8 +24,9 @@ class Clips:
 
     pipeline: its class. reader: of the transformer's configuration, over given latents. codec: of the autoencoder's, for a shape of clips. usual: frames, rows
     and columns; with steps, scale of guidance and tokens of a caption as its class has them if nobody says otherwise. factors: what the autoencoder's
-    configuration calls the pixels and the frames of a latent, and what the class takes where it is not said. folded: latents are read in patches. even: it walks in even shares of noise down to 1 / steps. spans: frames (at
-    25 a second, of 20 seconds) and pixels of which positions are fractions. without: what its index may ask for and is not built here.
+    configuration calls the pixels and the frames of a latent, and what the class takes where it is not said. folded: latents are read in patches. even: it
+    walks in even shares of noise down to 1 / steps. spans: frames (at 25 a second, of 20 seconds) and pixels of which positions are fractions. without: what
+    its index may ask for and is not built here.
     """
 
     pipeline: str

@@ -2,7 +2,8 @@
 
 Wan team 2025, arXiv:2503.20314; shapes and block of the official code (wan/modules/model.py, wan/configs): norms of queries and keys over all heads, rotary
 positions on three axes, an affine norm before cross-attention alone. The causal video autoencoder (4 x 8 x 8, 16 channels) and the text encoder (umT5-XXL) are
-not part of it: the shape is that of the latents of 81 frames (`wan-vae`). The sampler is the code's UniPC, on the grid that its pipeline in diffusers has.
+not part of it: the shape is that of the latents of 81 frames (`wan-vae`). The sampler is the code's UniPC, on the grid that its pipeline in diffusers has,
+which begins a millionth (in single precision) behind noise alone.
 """
 
 from ...backbones.attention import Attention, CrossAttention
@@ -25,7 +26,7 @@ from ...system.network import Network
 from ...system.recipe import Fact, Recipe, Source
 
 TEXT = Spec(Caption, {"features": 4096, "length": 512, "mask": False})
-GRID = Spec(Sigmas, {"shift": 5.0, "least": 0.001, "open": True, "first": 1e-6, "whole": 1000})
+GRID = Spec(Sigmas, {"shift": 5.0, "least": 0.001, "open": True, "first": 17 / 2**24, "whole": 1000})
 FLOW = Spec(Flow, {"path": Spec(Linear), "times": "logit_normal", "solver": Spec(UniPC), "grid": GRID, "shift": 5.0, "steps": 50})
 BLOCK = Spec(
     PreNorm,
