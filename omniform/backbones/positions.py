@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import BadArgument, ShapeError
+from ..core.net import Env
 from ..core.query import one_row
 from ..core.tokens import Space
 
@@ -82,7 +83,8 @@ class Rotary(nn.Module):
     The pairs are shared out over the axes in order; interleaved: pairs are neighbours (GPT-J) and not halves (GPT-NeoX). share: pairs an axis, None evenly,
     over all axes or those that `axes` names. mute: a hidden place has no rotation and no score: its query and key are zero (LlamaGen's code for the class
     that a sequence starts from). frequencies: of each pair, in place of powers of base (a context that was stretched); amplitude: of queries and keys
-    (YaRN, arXiv:2309.00071, equation 22).
+    (YaRN, arXiv:2309.00071, equation 22). told: so many pairs more, the last, turn by where the tokens before the sequence lie along an axis of their own
+    (`Encoded.coord`), at whose zero the sequence lies (STARFlow's code: 8, and 12 for each axis of the picture).
     """
 
     def __init__(
@@ -96,18 +98,35 @@ class Rotary(nn.Module):
         mute: bool = False,
         frequencies: tuple[float, ...] | None = None,
         amplitude: float = 1.0,
+        told: int = 0,
     ):
         super().__init__()
         if frequencies is not None and len(frequencies) > head_width // 2:
             raise BadArgument(f"a head of {head_width} has {head_width // 2} pairs and {len(frequencies)} frequencies were given; give one a pair")
         turned = [space.axis(name) for name in axes] if axes else list(range(len(space.axes)))
-        each, more = divmod(head_width // 2, len(turned))
+        each, more = divmod(head_width // 2 - told, len(turned))
         share = share or tuple(each + (turned.index(i) < more) if i in turned else 0 for i in range(len(space.axes)))
-        self.interleaved, self.mute, self.amplitude = interleaved, mute, amplitude
+        share = (*share, told) if told else share
+        self.interleaved, self.mute, self.amplitude, self.told = interleaved, mute, amplitude, told
         powers = [base ** (-i / n) for n in share for i in range(n)]  # no arange: on the meta device it imports half of PyTorch
         frequency = torch.tensor(powers if frequencies is None else frequencies, dtype=torch.float64)
         self.register_buffer("frequency", frequency.float(), persistent=False)
         self.register_buffer("axis", torch.cat([torch.full((n,), i) for i, n in enumerate(share)]), persistent=False)
+
+    def of(self, env: Env) -> Rotation:
+        """Of all that a block is asked about."""
+        return self(self._beside(env) if self.told else env.coord, env.known if self.mute else None)
+
+    @staticmethod
+    def _beside(env: Env) -> Tensor:
+        """(B or 1, L, A + 1): coordinates, and behind them where it lies along the axis of what is told."""
+        coord = one_row(env.coord)
+        if not env.prefix:
+            return F.pad(coord, (0, 1))
+        said = one_row(env.context.before.coord[..., :1])  # type: ignore[union-attr]
+        rows = max(len(coord), len(said))
+        place = F.pad(said.to(coord), (0, 0, 0, coord.shape[1] - env.prefix))
+        return torch.cat([coord.expand(rows, -1, -1), place.expand(rows, -1, -1)], -1)
 
     def forward(self, coord: Tensor, known: Tensor | None = None) -> Rotation:
         angle = one_row(coord)[..., self.axis] * self.frequency
@@ -139,6 +158,10 @@ class SpanRotary(nn.Module):
         frequency = base ** torch.linspace(0, 1, num, device="cpu") * math.pi / 2  # in single precision, as the code has it: it shows in the highest
         self.register_buffer("frequency", frequency, persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    def of(self, env: Env) -> Rotation:
+        """Of all that a block is asked about."""
+        return self(env.coord)
 
     def forward(self, coord: Tensor, known: Tensor | None = None) -> Rotation:
         share = one_row(coord) * self.scale * 2 - 1  # a hidden place is turned as it is when known

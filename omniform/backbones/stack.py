@@ -75,7 +75,7 @@ class Stack(Block):
             env = replace(env, modulation=self.constant.expand(x.shape[0], 1, -1))
         last = env.modulation
         if self.rotary is not None:
-            env.rotation = self.rotary(env.coord, env.known)
+            env.rotation = self.rotary.of(env)
         env.relative = self.relative
         if self.shared is not None:
             assert env.modulation is not None

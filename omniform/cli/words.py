@@ -19,9 +19,10 @@ def bare_options(command: F) -> F:
     """What a paper's own checkpoint, a bare file, does not say; the help has one line for all, as a screen is short."""
     for option in (
         click.option("--pickled", is_flag=True, hidden=True, help="Weights may be read from a .bin, tensors only."),
+        click.option("--encoder", metavar="NAME", hidden=True, help="Of a bare file: who reads its captions."),
         click.option("--codec", metavar="FOLDER", hidden=True, help="Of a bare file: what its tokens come from."),
         click.option("--size", metavar="SIZE", hidden=True, help="Of a bare file: the published size [default: the first]."),
-        click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; also --size, --codec, --pickled."),
+        click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; also --size, --codec, --encoder, --pickled."),
     ):
         command = option(command)
     return command
@@ -31,9 +32,9 @@ def system_of(run: str, how: dict[str, Any]) -> Any:
     """The system at RUN, with what `bare_options` said taken out of how."""
     from omniform.verbs.building import system_at
 
-    said = {name: how.pop(name) for name in ("recipe", "size", "codec", "pickled")}
-    if said["recipe"] is None and (said["size"] is not None or said["codec"] is not None):
-        raise click.UsageError("--size and --codec are of a bare file of weights; say --as NAME with them")
+    said = {name: how.pop(name) for name in ("recipe", "size", "codec", "encoder", "pickled")}
+    if said["recipe"] is None and any(said[name] is not None for name in ("size", "codec", "encoder")):
+        raise click.UsageError("--size, --codec and --encoder are of a bare file of weights; say --as NAME with them")
     return system_at(run, **said)
 
 

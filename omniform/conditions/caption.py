@@ -28,8 +28,8 @@ class Caption(Conditioner):
     nothing; the encoder's pooled one through Linear, SiLU, Linear ("given": SD3) or through one Linear ("linear": MMM's code); or the tokens' mean through
     LayerNorm and a Linear that starts at zero ("mean": Lumina-T2X's code). told: how wide it is. bias: of maps that are one Linear; normed: the small number of
     an RMSNorm behind that of the tokens (aMUSEd's code has no biases and has the norm). unsaid: features of zeros, fixed random ones of variance
-    1 / features (PixArt-alpha's code), "learned" ones (MAR-3D's code), or what the encoder says of an "empty" text (pipelines of diffusers). What an encoder of
-    pictures says has the same form.
+    1 / features (PixArt-alpha's code), "learned" ones (MAR-3D's code), or what the encoder says of an "empty" text (pipelines of diffusers, STARFlow's code).
+    step: how far apart tokens lie, for rotations that turn by it. What an encoder of pictures says has the same form.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Caption(Conditioner):
         digest: str = "",
         bias: bool = True,
         normed: float | None = None,
+        step: float = 1.0,
     ):
         super().__init__()
         if (pool in ("given", "linear")) != (pooled > 0):
@@ -74,7 +75,7 @@ class Caption(Conditioner):
             self.unsaid: Tensor | None = nn.Parameter(torch.randn(length, features) * 0.02)
         else:
             self.register_buffer("unsaid", torch.randn(length, features) / features**0.5 if unsaid == "random" else None)
-        self.empty = unsaid == "empty"
+        self.empty, self.step = unsaid == "empty", step
         self.spelling: list[Tensor] = []
         self.encoder, self.digest = encoder, digest
         self.reader: FrozenEncoder | None = None
@@ -109,7 +110,7 @@ class Caption(Conditioner):
         if self.pool == "mean":
             pooled = (tokens * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         vector = tokens.new_zeros(len(tokens), self.told) if self.vector is None else self.vector(pooled)
-        coord = torch.arange(self.length, dtype=torch.float32, device=like.device)[None, :, None].expand(len(tokens), -1, -1)
+        coord = self.step * torch.arange(self.length, dtype=torch.float32, device=like.device)[None, :, None].expand(len(tokens), -1, -1)
         return Encoded(self.into(tokens), vector, coord, torch.where(real | (not self.mask), 0, -1))
 
     def _row(self, row: Any) -> tuple[Tensor, Tensor]:
@@ -126,7 +127,7 @@ class Caption(Conditioner):
     def _spoken(self, text: str) -> tuple[Tensor, Tensor]:
         """As the encoder says it."""
         if self.reader is None:
-            raise ConditionError(f"strings are read by {self.encoder} here, which was not handed over; build or load the system by omniform.build or .load")
+            raise ConditionError(f"strings are read by {self.encoder} here, which was not handed over; build or load the system with encoder=")
         tokens, pooled = self.reader.one(text, self.length)
         return tokens, pooled if self.pooled else torch.zeros(0)
 

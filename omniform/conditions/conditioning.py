@@ -51,12 +51,14 @@ def _chosen(said: Encoded, null: Encoded, keep: Tensor) -> Encoded:
 
 class Conditioning(nn.Module):
     """parts: name -> (Spec of a Conditioner, place, or several: SD3's text is a joint stream, and its pooled vector modulates). drop: the share of training
-    rows that are told nothing (all conditions at once)."""
+    rows that are told nothing (all conditions at once). Where one is placed "ordered", all that stands before the sequence is read in its order: each of
+    those tokens sees the ones before it (STARFlow's code)."""
 
     def __init__(self, width: int, parts: Mapping[str, tuple[Spec, Place | tuple[Place, ...]]], drop: float = 0.1):
         super().__init__()
         self.parts = nn.ModuleDict({name: spec.build(width=width) for name, (spec, _) in parts.items()})
         self.places: dict[str, tuple[Place, ...]] = {name: (at,) if isinstance(at, str) else tuple(at) for name, (_, at) in parts.items()}
+        self.ordered = any("ordered" in places for places in self.places.values())
         self.drop = drop
 
     def context(self, raw: Mapping[str, Any], batch: int, *, keep: frozenset[str] | None = None, rng: Rng | None = None) -> Context:
@@ -80,12 +82,11 @@ class Conditioning(nn.Module):
                     said = _chosen(said, part.null(batch), row_kept.to(said.pooled.device))
             for place in self.places[name]:
                 if place == "lead":  # its vector stands before the sequence as one token
-                    gathered.setdefault("prefix", []).append(Encoded.one(said.pooled))
-                else:
-                    gathered.setdefault(place, []).append(said)
+                    said, place = Encoded.one(said.pooled), "prefix"
+                gathered.setdefault("prefix" if place == "ordered" else place, []).append(said)
         pooled = {p: sum((e.pooled for e in es[1:]), es[0].pooled) for p, es in gathered.items() if p in ("modulate", "add", "start")}
         tokens = {p: _joined(es) for p, es in gathered.items() if p in ("prefix", "cross", "joint")}
-        return Context(batch=batch, **pooled, **tokens)
+        return Context(batch=batch, ordered=self.ordered, **pooled, **tokens)
 
 
 def _joined(parts: list[Encoded]) -> Encoded:

@@ -14,7 +14,7 @@ from .errors import BadArgument
 from .order import Pattern
 from .query import PRELUDE, Answer, Query, one_row, visible
 
-Place = Literal["modulate", "prefix", "cross", "joint", "add", "start", "lead"]
+Place = Literal["modulate", "prefix", "ordered", "cross", "joint", "add", "start", "lead"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ class Context:
     prefix: Encoded | None = None  # tokens before the sequence, at turn PRELUDE
     cross: Encoded | None = None  # keys and values of cross-attention
     joint: Encoded | None = None  # a second stream with weights of its own (MM-DiT)
+    ordered: bool = False  # what stands before the sequence is read in its order, each token at a turn of its own
+
+    @property
+    def before(self) -> Encoded | None:
+        """What stands before the sequence."""
+        return self.prefix or self.joint
+
+    def prelude(self) -> Tensor:
+        """(B, M): the turns of what stands before the sequence."""
+        assert self.before is not None
+        doc = self.before.doc
+        return (torch.arange(-doc.shape[1], 0, device=doc.device) + PRELUDE).expand(doc.shape) if self.ordered else torch.full_like(doc, PRELUDE)
 
     def rows(self, index: Tensor) -> Context:
         """Some rows, repeated or reordered."""
@@ -53,7 +65,7 @@ class Context:
                 return Encoded(x.tokens[index], x.pooled[index], x.coord[index], x.doc[index])
             return None if x is None else x[index]
 
-        return Context(len(index), *(pick(getattr(self, n)) for n in _PLACES))
+        return Context(len(index), *(pick(getattr(self, n)) for n in _PLACES), ordered=self.ordered)
 
     def added(self, width: int, stage: str, stages: Sequence[str]) -> Tensor | None:
         """What a stage is told onto every token: its own of a vector each, or the one that is for all."""
@@ -81,7 +93,7 @@ class Context:
         columns = [[getattr(c, n) for c in contexts] for n in _PLACES]
         if not all(alike(column[0], other) for column in columns for other in column[1:]):
             return None
-        return Context(sum(c.batch for c in contexts), *(joined(column) for column in columns))
+        return Context(sum(c.batch for c in contexts), *(joined(column) for column in columns), ordered=contexts[0].ordered)
 
 
 _PLACES = ("modulate", "add", "start", "prefix", "cross", "joint")

@@ -214,7 +214,7 @@ def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None =
     around: the recipe with a codec that somebody has trained, and the codec; else the recipe's own is fresh.
     """
     weights = bare(file, pickled=pickled)
-    if (why := PAPERS[recipe.name].refused(weights.shapes)) is not None:
+    if (why := PAPERS[recipe.name].refused(weights.shapes, recipe)) is not None:
         raise CheckpointError(f"{weights.where}: {why}")
     own = _network(recipe)
     table = PAPERS[recipe.name].table(own)

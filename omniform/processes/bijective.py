@@ -23,9 +23,11 @@ from .feeds import Shift, taken
 
 @dataclass(frozen=True)
 class Inverting(State):
-    """map: the map being inverted (counted from the base). turn: next turn of it. out: what is already known of its input."""
+    """map: the map being inverted (counted from the base). backward: whether it reads from the end. turn: next turn of it. out: what is already known of its
+    input."""
 
     map: int
+    backward: bool
     turn: int
     out: Tensor
     wanted: Tensor | None
@@ -36,8 +38,8 @@ class Inverting(State):
         if not self.turn:
             return self.tokens
         done = torch.arange(self.tokens.length, device=self.out.device)[:, None] < self.turn
-        laid = Bijective.laid(self.tokens, self.map)
-        return Bijective.laid(replace(laid, vec=torch.where(done, self.out, laid.vec)), self.map)
+        laid = Bijective.laid(self.tokens, self.backward)
+        return Bijective.laid(replace(laid, vec=torch.where(done, self.out, laid.vec)), self.backward)
 
 
 class Bijective(Process[Inverting]):
@@ -48,8 +50,8 @@ class Bijective(Process[Inverting]):
     temperature scales the base's noise. Guidance acts in every map that is told something. deep: the map next to the noise is asked of the tower "deep", which
     may have more layers than the others (STARFlow, arXiv:2506.06276, section 3.2).
     first: a sequence's first token, in the order of a map, is "asked" about like any other, from nothing; or it is "kept" as it is, and each token is fed at
-    its own place (TarFlow's code). places: a reversed map's tokens lie where they do ("own"), or where the tokens of their turns do ("turns": STARFlow's code,
-    which reverses tokens and not rotations).
+    its own place (TarFlow's code). backward: which maps read from the end, counted from the one next to the data, which is even. places: the tokens of such a
+    map lie where they do ("own"), or where the tokens of their turns do ("turns": STARFlow's code, which reverses tokens and not rotations).
     `given` places are kept at every inversion of the first map (the one next to the data): exact only where the prompt comes first in its order.
     """
 
@@ -67,6 +69,7 @@ class Bijective(Process[Inverting]):
         deep: bool = False,
         first: Literal["asked", "kept"] = "asked",
         places: Literal["own", "turns"] = "own",
+        backward: Literal["odd", "even"] = "odd",
     ):
         super().__init__()
         if maps < 1:
@@ -78,7 +81,9 @@ class Bijective(Process[Inverting]):
         self.maps, self.noise, self.denoise, self.temperature, self.deep, self.kept = maps, noise, denoise, temperature, deep, first == "kept"
         if places not in ("own", "turns"):
             raise BadArgument(f"the tokens of a reversed map lie at their 'own' places or those of their 'turns', not at {places!r}")
-        self.own = places == "own"
+        if backward not in ("odd", "even"):
+            raise BadArgument(f"the maps that read from the end are the 'odd' or the 'even' ones, not {backward!r}")
+        self.own, self.rest = places == "own", int(backward == "odd")
         self.unlike = ("deep",) if deep else ()
         self.sampling = Sampling()
         self._orders: tuple[Order, Order] = (Raster(), Raster(reverse=True))
@@ -88,7 +93,7 @@ class Bijective(Process[Inverting]):
         """The question of one map. Its tower always sees a causal sequence: a reversed map lays the tokens in reverse, each with its own coordinate."""
         turn = torch.arange(tokens.length, device=tokens.doc.device)[None].expand(tokens.batch, -1)
         whole = _whole(tokens)
-        if not self.own and number % 2:
+        if not self.own and self.backwards(number):
             tokens = replace(tokens, coord=one_row(tokens.coord).flip(1).expand(tokens.coord.shape))
         if self.kept:  # places begin at the second: each slot is fed the token before it, where that one lies
             first, last, _ = places.indices(tokens.length)
@@ -114,10 +119,14 @@ class Bijective(Process[Inverting]):
         """The tower of a map."""
         return "deep" if self.deep and number + 1 == self.maps else f"b{number}"
 
+    def backwards(self, number: int) -> bool:
+        """Whether a map reads from the end."""
+        return number % 2 == self.rest
+
     @staticmethod
-    def laid(tokens: Tokens, number: int) -> Tokens:
-        """In the order of a map: odd ones are reversed."""
-        if number % 2 == 0:
+    def laid(tokens: Tokens, backward: bool) -> Tokens:
+        """In the order of a map, and out of it again."""
+        if not backward:
             return tokens
         flip = lambda x: None if x is None else x.flip(1)  # noqa: E731
         shared = lambda x: one_row(x).flip(1).expand(x.shape)  # noqa: E731  # a row for all stays one
@@ -129,7 +138,7 @@ class Bijective(Process[Inverting]):
         dues: dict[str, Tensor] = {}
         progress = torch.zeros(tokens.batch, device=tokens.doc.device) if progress is None else progress
         for number in range(self.maps):
-            laid = self.laid(tokens, number)
+            laid = self.laid(tokens, self.backwards(number))
             answer = net(self._asked(laid, number, slice(int(self.kept), None), progress, "causal"))
             affine: Any = answer.distribution
             z, each = affine.whiten(laid.vec[:, int(self.kept) :].float())
@@ -138,7 +147,7 @@ class Bijective(Process[Inverting]):
                 z = torch.where(opens[..., None], laid.vec.float(), F.pad(z, (0, 0, 1, 0)))
                 each = F.pad(each, (1, 0)).masked_fill(opens, 0.0)
             log_det = log_det + (each * laid.real).sum(-1)
-            tokens = self.laid(replace(laid, vec=z), number)
+            tokens = self.laid(replace(laid, vec=z), self.backwards(number))
             for name, due in answer.dues.items():
                 dues[name] = dues.get(name, 0) + due
         return tokens, log_det, dues
@@ -176,30 +185,34 @@ class Bijective(Process[Inverting]):
         wanted = blank.vec if given is not None and bool(given.any()) else None
         if self.kept and blank.length < 2:
             raise BadArgument("a flow that keeps the first token needs a second one to map; write first='asked'")
-        state = Inverting(tokens=replace(blank, vec=z), map=self.maps - 1, turn=0, out=torch.zeros_like(z), wanted=wanted, given=given, **begun(blank))
+        first = {"map": self.maps - 1, "backward": False, "turn": 0}
+        state = Inverting(tokens=replace(blank, vec=z), **first, out=torch.zeros_like(z), wanted=wanted, given=given, **begun(blank))
         return self._entered(state)
 
     def _entered(self, state: Inverting) -> Inverting:
         """At the beginning of a map's inversion."""
-        z = self.laid(state.tokens, state.map).vec
+        backward = self.backwards(state.map)
+        z = self.laid(state.tokens, backward).vec
         out = torch.zeros_like(z)
         if self.kept:
             out[:, 0] = z[:, 0]
             if state.wanted is not None and state.map == 0:
-                out[:, 0] = torch.where(state.given[:, :1], state.wanted[:, 0], out[:, 0])
-        return replace(state, turn=int(self.kept), out=out)
+                opens = slice(-1, None) if backward else slice(0, 1)
+                out[:, :1] = torch.where(taken(state.given, opens)[..., None], state.wanted[:, opens], out[:, :1])
+        return replace(state, backward=backward, turn=int(self.kept), out=out)
 
     def step(self, net: Net, state: Inverting, *, rng: Rng) -> Inverting:
         """One turn of one map."""
         number, turn, length = state.map, state.turn, state.tokens.length
-        z = self.laid(state.tokens, number)
+        z = self.laid(state.tokens, state.backward)
         query = self._asked(replace(z, vec=state.out), number, slice(turn, turn + 1), state.progress, "full")
         affine: Any = net(query, remember=True).distribution
         here = affine.colour(z.vec[:, turn : turn + 1].float())
         if self.kept and not _whole(z):
             here = torch.where(self._opens(z.doc)[:, turn : turn + 1, None], z.vec[:, turn : turn + 1].float(), here)
         if state.wanted is not None and number == 0:
-            here = torch.where(taken(state.given, slice(turn, turn + 1))[..., None], state.wanted[:, turn : turn + 1], here)
+            place = length - 1 - turn if state.backward else turn
+            here = torch.where(taken(state.given, slice(place, place + 1))[..., None], state.wanted[:, place : place + 1], here)
         out = state.out.clone()
         out[:, turn : turn + 1] = here.to(out)
         turns = length - self.kept
@@ -207,10 +220,10 @@ class Bijective(Process[Inverting]):
         state = replace(state, out=out, turn=turn + 1, at=state.at + 1, progress=torch.full_like(state.progress, asked / (self.maps * turns)))
         if turn + 1 < length:
             return state
-        tokens = self.laid(replace(z, vec=out), number)
+        tokens = self.laid(replace(z, vec=out), state.backward)
         if number:
             return self._entered(replace(state, tokens=tokens, map=number - 1))
-        state = replace(state, tokens=tokens, map=-1, turn=0, out=torch.zeros_like(out))
+        state = replace(state, tokens=tokens, map=-1, backward=False, turn=0, out=torch.zeros_like(out))
         if self.denoise and self.noise:
             tokens = self._cleaned(net, tokens, state)
         return replace(state, tokens=tokens, done=torch.ones_like(state.done))

@@ -108,7 +108,7 @@ class Session:
         tower = self.towers[query.stage]
         told = self.network.told
         context = self.context if told is None or query.stage in told else Context(self.context.batch)
-        prefix = context.prefix or context.joint
+        prefix = context.before
         if prefix is not None and record is not None and not record.prefixed:
             if not bool((query.turn == PRELUDE).all()):
                 self._recite(tower, prefix, query, record)
@@ -126,10 +126,10 @@ class Session:
             before = prefix.doc
             coord = torch.cat([coord.new_zeros(coord.shape[0], front, coord.shape[2]), coord], 1)
             kind, doc = torch.cat([torch.zeros_like(before), kind], 1), torch.cat([before, doc], 1)
-            turn, lane = torch.cat([torch.full_like(before, PRELUDE), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
+            turn, lane = torch.cat([context.prelude(), turn], 1), torch.cat([torch.zeros_like(before), lane], 1)
             known = torch.cat([torch.ones_like(before, dtype=torch.bool), known], 1)
             ids = None if ids is None else torch.cat([ids.new_zeros(ids.shape[0], front, ids.shape[2]), ids], 1)
-        pattern, mask = self._visibility(query, turn, lane, doc, record, prefix)
+        pattern, mask = self._visibility(query, turn, lane, doc, record, prefix, context.ordered)
         time = self.network.timed(query, front)
         env = Env(
             coord=coord,
@@ -174,12 +174,15 @@ class Session:
         first = (coord.storage_offset() - every.storage_offset()) // every.shape[1]
         return [x.narrow(1, first, coord.shape[1]) for x in seen[1]]
 
-    def _visibility(self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None) -> tuple[str, Tensor | None]:
+    def _visibility(
+        self, query: Query, turn: Tensor, lane: Tensor, doc: Tensor, record: Record | None, prefix: Encoded | None, ordered: bool
+    ) -> tuple[str, Tensor | None]:
         """The kernel's pattern and mask: a promise where it holds, else the dense rule."""
         used = 0 if record is None else record.used
         intact = record is None or record.intact
         plain = prefix is None or (
-            bool((prefix.doc >= 0).all()) and (prefix.doc.shape[1] == 1 if query.pattern == "causal" else bool((one_row(query.turn) == PRELUDE).all()))
+            (ordered or prefix.doc.shape[1] == 1 if query.pattern == "causal" else not ordered and bool((one_row(query.turn) == PRELUDE).all()))
+            and bool((prefix.doc >= 0).all())
         )
         if intact and plain:
             if query.pattern == "full" or (query.pattern == "causal" and query.tokens.length == 1 and prefix is None):
@@ -192,8 +195,7 @@ class Session:
     def _recite(self, tower: Tower, prefix: Encoded, query: Query, record: Record) -> None:
         """Remember the prefix, before a first question that is not one with it."""
         rows, length = prefix.doc.shape
-        turn = torch.full_like(prefix.doc, PRELUDE)
-        zero = torch.zeros_like(prefix.doc)
+        turn, zero = self.context.prelude(), torch.zeros_like(prefix.doc)
         whole = bool((prefix.doc >= 0).all())
         mask = None if whole else visible(turn, zero, prefix.doc)[:, None]
         alone = None if query.time is None else query.time.new_ones(rows, length)
@@ -212,7 +214,7 @@ class Session:
             record=record,
             remember=True,
             progress=query.progress,
-            pattern="full" if whole else "any",
+            pattern=("causal" if self.context.ordered else "full") if whole else "any",
             mask=mask,
             prefix=length,
             wanted=frozenset(),
@@ -230,7 +232,7 @@ class Session:
                 continue
             rows = turn.shape[0]
             turns, lanes, docs = (x.expand(rows, -1) for x in ledger)
-            gone = turns >= turn[:, None]
+            gone = turns.clamp(min=PRELUDE) >= turn[:, None]  # a prefix is forgotten as a whole
             kept = int((~gone).any(0).nonzero().max()) + 1 if bool((~gone).any()) else 0
             docs = torch.where(gone, -1, docs)[:, :kept]
             record.intact = record.intact and not bool(gone[:, :kept].any())

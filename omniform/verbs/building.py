@@ -113,6 +113,7 @@ def load(
     size: str | None = None,
     codec: str | Path | CodecSystem | System | None = None,
     shape: tuple[int, ...] | None = None,
+    encoder: str | None = None,
 ) -> adopting.Loaded:
     """A system from a folder that `save` or `train` wrote, that ships ("shipped:NAME"), or that somebody else made.
 
@@ -121,7 +122,7 @@ def load(
     pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
 
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
-    codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet.
+    codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet. encoder: who reads its captions.
 
     shape: of a clip, (frames, colours, rows, columns), of a pipeline of clips or their autoencoder, or of the latents of a transformer of FLUX, LTX-Video or
     Wan: their configurations do not say it, and what is published or their pipeline's own is taken.
@@ -130,9 +131,9 @@ def load(
     if shape is not None and (recipe is not None or not adopting.is_foreign(folder)):
         raise CheckpointError("shape is of a foreign folder that does not say how large its examples are; a system of ours and a bare file say it: give none")
     if recipe is not None:
-        return _of_paper(folder, adopting.paper(recipe, size), codec, pickled)
-    if size is not None or codec is not None:
-        raise CheckpointError("size and codec are of a bare file, whose recipe must be said; give recipe, or neither")
+        return _of_paper(folder, adopting.paper(recipe, size), codec, pickled, encoder)
+    if size is not None or codec is not None or encoder is not None:
+        raise CheckpointError("size, codec and encoder are of a bare file, whose recipe must be said; give recipe, or none of them")
     if folder.suffix in adopting.BARE and folder.is_file():
         known = ", ".join(adopting.PAPERS)
         raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
@@ -162,8 +163,10 @@ def picture_encoder(where: str | Path | PictureEncoder) -> PictureEncoder:
     return found
 
 
-def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool) -> System:
-    return adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
+def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool, encoder: str | None = None) -> System:
+    recipe = recipe if encoder is None else heard_by(recipe, encoder)
+    system = adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
+    return system if encoder is None else attach(system)
 
 
 def place_of(where: str | Path) -> Path:

@@ -141,6 +141,20 @@ def test_strings_are_read_by_an_encoder_that_is_handed_over():
     assert copy.deepcopy(part).reader is reader
 
 
+def test_what_is_not_said_may_be_an_empty_text():
+    """What the encoder says of it, padded with zeros that are read; tokens lie as far apart as they are said to."""
+    part = caption(encoder="package:counting", into="linear", pool="none", unsaid="empty", mask=False, step=0.25)
+    with pytest.raises(ConditionError, match="not handed over; build or load the system with encoder="):
+        part.null(2)
+    part.read_by(Counting())
+    with torch.no_grad():
+        part.into.bias.normal_()
+    none, said = part.null(2), part.encode(["", "a bb"])
+    assert torch.equal(none.tokens, said.tokens[:1].expand(2, -1, -1)) and none.doc.tolist() == [[0] * N] * 2
+    assert torch.allclose(said.tokens[1, 2:], part.into.bias.expand(N - 2, -1)), "zeros through the map"
+    assert said.coord[0, :, 0].tolist() == [0.25 * i for i in range(N)]
+
+
 def test_another_encoder_is_refused():
     with pytest.raises(CheckpointError, match="is not the one that this system was trained with"):
         caption(encoder="package:counting", digest="e" * 64).read_by(Counting())

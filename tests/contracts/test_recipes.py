@@ -329,6 +329,8 @@ def test_what_is_given_is_heard(case):
     first = torch.arange(length)
     if hasattr(case.system.process, "order"):  # a prompt is what comes first in the order
         first = case.system.process.order.turns(case.content(1).coord, rng=Rng.seeded(1, 1))[0]
+    if hasattr(case.system.process, "backwards") and case.system.process.backwards(0):  # in that of the map next to the data
+        first = first.flip(0)
     keep = first < int(first.max() + 1) // 2
     one, other = (case.sample(3, given=(case.content(3, seed=s), keep)) for s in (4, 5))
     rest = (~keep)[None].expand(3, -1)

@@ -102,7 +102,8 @@ def test_encoders_that_cannot_be_opened_are_one_line(place, tmp_path):
         open_encoder(str(place))
 
 
-TOLD = ("pixart", "pixart-sigma", "sd3", "crossflow", "meissonic", "lumina-t2x", "qihoo-t2x-pt-dit", "micro-budget-diffusion-microdit", "ezaudio", "wan")
+TOLD = ("pixart", "pixart-sigma", "sd3", "crossflow", "meissonic", "lumina-t2x", "qihoo-t2x-pt-dit", "micro-budget-diffusion-microdit", "ezaudio", "wan",
+        "starflow-text")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TOLD)

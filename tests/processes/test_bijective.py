@@ -274,6 +274,31 @@ def test_the_tokens_of_a_reversed_map_may_lie_where_their_turns_do():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("first", ["asked", "kept"])
+def test_the_map_next_to_the_data_may_read_from_the_end(first):
+    """The other maps turned round are these with everything turned round; it inverts, and keeps what is given where it is."""
+    one, other = network(3), network(3)
+    for tower in other.towers.values():
+        tower.embed.positions[0].table.copy_(tower.embed.positions[0].table.flip(0))
+    x = replace(SPACE.blank(2), vec=torch.randn(2, L, C))
+    odd, even = (Bijective(SPACE, maps=3, noise=0.0, denoise=False, first=first, backward=b) for b in ("odd", "even"))
+    z, log_det, _ = even.forward_map(one.open(Context(2)), x)
+    back, same_det, _ = odd.forward_map(other.open(Context(2)), replace(x, vec=x.vec.flip(1)))
+    assert torch.allclose(z.vec, back.vec.flip(1), atol=1e-6) and torch.allclose(log_det, same_det, atol=1e-6)
+    assert not torch.allclose(z.vec, odd.forward_map(one.open(Context(2)), x)[0].vec)
+    seen, rng = [], Rng.seeded(0, 2)
+    made = generate(even, one.open(Context(2), memory="kv"), SPACE.blank(2), rng=rng, watch=lambda state: seen.append(state.so_far().vec))
+    base = even.init(SPACE.blank(2), rng=rng.split("init")).tokens.vec
+    assert torch.allclose(even.forward_map(one.open(Context(2)), made)[0].vec, base, atol=1e-4)
+    assert torch.equal(seen[-2][:, 1:], made.vec[:, 1:]), "all but the first place are as they will be, one step before the end"
+    kept = torch.tensor([[False, True, True], [False, False, True]])
+    given = generate(even, one.open(Context(2), memory="kv"), replace(SPACE.blank(2), vec=x.vec), rng=rng, given=kept)
+    assert torch.equal(given.vec[kept], x.vec[kept]) and not torch.equal(given.vec[:, 0], made.vec[:, 0])
+    with pytest.raises(BadArgument, match="the 'odd' or the 'even' ones, not 'all'"):
+        Bijective(SPACE, backward="all")
+
+
+@torch.no_grad()
 def test_what_is_hidden_may_be_read_as_numbers():
     embed = Embed(16, SPACE, hidden="content")
     query = Bijective(SPACE, maps=1)._asked(SPACE.blank(1), 0, slice(None), torch.zeros(1), "causal")

@@ -42,6 +42,8 @@ KINDS = {
     "single": {"block": {"modulate": "single"}, "stack": {"shared": True, "final": "adaln"}},
     "two streams": {"block": {"streams": 2, "modulate": "zero"}, "mixer": {"qk_norm": "rms"}},
     "skips": {"stack": {"skips": True, "depth": 3}},
+    "ordered": {},
+    "ordered, turned": {"stack": {"rotary": Spec(Rotary, {"head_width": 4, "told": 1})}},
 }
 
 
@@ -66,13 +68,13 @@ def encoded(length, padded=False, rows=B):
     doc = torch.zeros(rows, length, dtype=torch.long)
     if padded:
         doc[1, length // 2 :] = -1
-    return Encoded(normal(rows, length, D, seed=5), normal(rows, D, seed=6), torch.zeros(rows, length, 1), doc)
+    return Encoded(normal(rows, length, D, seed=5), normal(rows, D, seed=6), 0.5 * torch.arange(length).expand(rows, -1)[..., None], doc)
 
 
 def context(kind, prefix=0, padded=False, rows=B):
     told = {"single": {"modulate": normal(rows, D)}, "cross": {"cross": encoded(5, True, rows)}, "two streams": {"modulate": normal(rows, D)}}.get(kind, {})
     place = "joint" if kind == "two streams" else "prefix"
-    return Context(rows, **told, **({place: encoded(prefix, padded, rows)} if prefix else {}))
+    return Context(rows, **told, **({place: encoded(prefix, padded, rows)} if prefix else {}), ordered=kind.startswith("ordered"))
 
 
 def query(order=None, rows=B, seed=0, **changes):
@@ -183,6 +185,42 @@ def test_a_prefix_does_not_hear_what_comes_after_it(kind):
     first = logits(session(one, remember=True))
     same(first, logits(net.open(told)(one)))
     same(first, logits(net.open(told, memory="recall")(one)))
+
+
+def test_an_ordered_prefix_is_the_beginning_of_a_causal_sequence():
+    """Three tokens said before the sequence are its first three, as long as blocks do not ask where they lie; unordered, they hear each other."""
+    net, asked = network(), query()
+    whole = logits(net.open(Context(B))(asked))
+    x, rest = net.towers["main"].embed(asked), asked.at(slice(3, None))
+    told = Context(B, prefix=replace(encoded(3), tokens=x[:, :3]), ordered=True)
+    same(logits(net.open(told)(rest)), whole[:, 3:])
+    assert float((logits(net.open(replace(told, ordered=False))(rest)) - whole[:, 3:]).abs().max()) > 1e-3
+    assert told.prelude().tolist() == [[PRELUDE - 3, PRELUDE - 2, PRELUDE - 1]] * B and told.rows(torch.tensor([1])).ordered
+    assert Context.stacked([told, told]).ordered
+    at_prelude = replace(rest, turn=torch.full_like(rest.turn, PRELUDE), pattern="full")
+    session = net.open(told, memory="kv")
+    session(at_prelude, remember=True)
+    assert session.records["main"].used == L and session.records["main"].last == PRELUDE
+
+
+@pytest.mark.parametrize("told, turned", [(1, True), (0, False)])
+def test_rotations_may_turn_by_what_is_told(told, turned):
+    """As if there were one axis more, along which the sequence lies at zero."""
+    net = network("ordered, turned" if turned else "rotary")
+    rotary = net.towers["main"].backbone.rotary
+    assert rotary.told == told
+    said, heard = encoded(3), {}
+    for name, change in (("as told", 1.0), ("elsewhere", 3.0)):
+        context = Context(B, prefix=replace(said, coord=change * said.coord), ordered=True)
+        heard[name] = logits(net.open(context)(query()))
+    assert torch.equal(heard["as told"], heard["elsewhere"]) != turned
+    if turned:
+        two = Rotary(4, Space(axes=(Axis("time", L), Axis("told", 0)), vocab=(V,)), share=(1, 1))
+        coord = torch.cat([torch.cat([torch.zeros(3), torch.arange(L)])[:, None], torch.cat([said.coord[0, :, 0], torch.zeros(L)])[:, None]], 1)[None]
+        want, found = two(coord), []
+        net.towers["main"].backbone.blocks[0].register_forward_pre_hook(lambda block, args: found.append(args[1].rotation))
+        net.open(Context(B, prefix=said, ordered=True))(query())
+        assert torch.allclose(found[0].cos, want.cos.double()) and torch.allclose(found[0].sin, want.sin.double())
 
 
 def test_padding_of_the_prefix_and_of_the_cross_attended_is_not_heard():

@@ -9,7 +9,7 @@ from .dit import DIT, SIT
 from .llamagen import LLAMAGEN
 from .mar import MAR
 from .shared import Paper
-from .starflow import STARFLOW
+from .starflow import STARFLOW, STARFLOW_TEXT
 from .tarflow import TARFLOW
 from .titok import TITOK
 from .var import VAR
@@ -22,6 +22,7 @@ PAPERS: dict[str, Paper] = {
     "llamagen": LLAMAGEN,
     "tarflow": TARFLOW,
     "starflow": STARFLOW,
+    "starflow-text": STARFLOW_TEXT,
     "titok-maskgit": TITOK,
 }
 """By the name of a recipe."""

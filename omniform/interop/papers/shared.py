@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...system.recipe import Recipe
 from ..ties import Table, Tie, reordered, same
 
 Own = Mapping[str, Sequence[int]]
@@ -21,12 +22,12 @@ BOTH = ("weight", "bias")
 @dataclass(frozen=True)
 class Paper:
     """of: whose. table: from the names and shapes of ours, without the codec's. changes: by path, what makes the recipe theirs to the number.
-    refused: from names and shapes of theirs, why a relative of it is not read."""
+    refused: from names and shapes of theirs and what they are to be read as, why they are not read."""
 
     of: str
     table: Callable[[Own], Table]
     changes: Mapping[str, Any] = field(default_factory=dict)
-    refused: Callable[[Own], str | None] = lambda theirs: None
+    refused: Callable[[Own, Recipe], str | None] = lambda theirs, recipe: None
 
 
 def pairs(ours: str, theirs: str, *named: tuple[str, str]) -> list[Tie]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...core.errors import CheckpointError
+from ...system.recipe import Recipe
 from ..ties import Cut, Table, Tie, layers, same, shaped
 from .shared import LABEL, MAIN, Own, Paper, depth, pairs
 
@@ -43,7 +44,7 @@ def titok(own: Own) -> Table:
 _BERTS = "TiTok's generators of L-32 and B-64 (a BERT, whose class is normed with its place as codes are) are not read; that of S-128 is"
 
 
-def _bert(theirs: Own) -> str | None:
+def _bert(theirs: Own, recipe: Recipe) -> str | None:
     """Which of bytedance/1d-tokenizer's generators is not read."""
     return _BERTS if any(n.startswith("model.embeddings.") for n in theirs) else None
 

@@ -24,7 +24,6 @@ TINY = BLOCK.but({"mixer.heads": 4})
 SHALLOW = Spec(Stack, {"depth": 2, "final": "rms", "rotary": Spec(Rotary, {"head_width": 64}), "block": BLOCK})
 HEAD = Spec(AffineHead, {"bound": 4.0, "softplus": True, "product": True})
 DEEP = Spec(Tower, {"embed": Spec(Embed), "backbone": SHALLOW.but({"depth": 18}), "head": HEAD})
-XXL = BLOCK.but({"mixer.heads": 48})
 
 RECIPE = TARFLOW.but(
     {
@@ -49,14 +48,7 @@ RECIPE = TARFLOW.but(
         Source("2506.06276", "STARFlow: Scaling Latent Normalizing Flows for High-resolution Image Synthesis", code="apple/ml-starflow", at="sections 3, 4.1"),
         *TARFLOW.source,
     ),
-    sizes={
-        "XL": {},
-        "XXL": {
-            "network.width": 3072,
-            "network.backbone.block": XXL,
-            "network.towers": {"deep": DEEP.but({"backbone.depth": 24, "backbone.block": XXL})},
-        },
-    },
+    sizes={"XL": {}},
     tiny={
         "codec": KL.sized("tiny").codec,
         "shape": (1, 28, 28),
@@ -72,7 +64,6 @@ RECIPE = TARFLOW.but(
     },
     facts=(
         Fact("parameters", "XL", 1.410e9, 0.005, "official configuration, counted; section 4.1 prints 1.4 B"),
-        Fact("parameters", "XXL", 3.858e9, 0.01, "official configuration, counted; section 4.1 prints 3.8 B (its text is a prefix, ours a class)"),
         Fact("tokens", "XL", 1024, 0, "section 4.1"),
         Fact("steps", "XL", 6144, 0, "official code: 6 maps of 1024 turns"),
     ),
