@@ -56,10 +56,10 @@ class Latents:
 def latents_of(system: System) -> Latents:
     """Those of a system whose tokens are continuous and lie on a grid."""
     codec = system.codec
-    if isinstance(codec, Folded | Autoencoder) and codec.space.channels and [a.name for a in codec.space.axes] == ["y", "x"]:
+    if isinstance(codec, Folded | Autoencoder) and codec.space.channels:
         patch = codec.patch if isinstance(codec, Folded) else 1
-        rows, columns = (a.size * patch for a in codec.space.axes)
-        return Latents(codec.space.channels // patch**2, rows, columns, patch, folded=True)
+        *frames, rows, columns = (a.size for a in codec.space.axes)
+        return Latents(codec.space.channels // patch**2, rows * patch, columns * patch, patch, frames[0] if frames else 0, folded=not frames)
     if isinstance(codec, Patches):
         *frames, channels, rows, columns = codec.shape
         return Latents(channels, rows, columns, rows // codec.rows, frames[0] if frames else 0)
@@ -169,6 +169,15 @@ def _as_pixart(system: System, mine: Plain, x: Latents) -> dict[str, Any]:
         "use_additional_conditions": "size" in system.recipe.conditions,
         "interpolation_scale": 1 / at(mine, "embed.positions.0.scale", 1.0),
     }
+
+
+def _sizes(system: System) -> dict[str, Any]:
+    """What PixArt is told of a picture's size and shape, where it is."""
+    told = system.recipe.conditions.get("size")
+    if told is None:
+        return {"resolution": "None", "ratio": "None"}
+    rows, columns, ratio = told[0].args["usual"]
+    return {"resolution": f"torch.tensor([[{rows}, {columns}]])", "ratio": f"torch.tensor([[{ratio}]])"}
 
 
 def _as_sd3(system: System, mine: Plain, x: Latents) -> dict[str, Any]:
@@ -286,7 +295,8 @@ _PIXART: dict[str, Any] = {
     **_LEVELS,
     "read": lambda config, x: pictures.pixart(config, folded=x.folded),
     "written": _as_pixart,
-    "call": _CAPTION + ', added_cond_kwargs={{"resolution": None, "aspect_ratio": None}}',
+    "call": _CAPTION + ', added_cond_kwargs={{"resolution": {resolution}, "aspect_ratio": {ratio}}}',
+    "says": _sizes,
 }
 DENOISERS = (
     Denoiser(
