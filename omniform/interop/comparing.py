@@ -17,6 +17,7 @@ from omniform.backbones.positions import Rotary
 from omniform.backbones.selective import SelectiveScan
 from omniform.backbones.uvit import UVit
 from omniform.codecs.patched import PatchedConvolutions
+from omniform.conditions.caption import Caption
 from omniform.core.errors import CheckpointError, RecipeError
 from omniform.core.spec import Spec
 from omniform.interop.ties import Reading
@@ -25,8 +26,10 @@ from omniform.system.recipe import Recipe
 OTHER = "write --to onnx or --to torch for one call of any network"
 FREE = ("network.init", "network.head.small", "network.embed.std")
 """What two networks may differ in and be the same once they are trained."""
-_UNHEARD = ("names", "std", "unsaid", "usual", "length", "codec", "encoder", "digest")
+_UNHEARD = ("names", "std", "unsaid", "usual", "length", "codec")
 """Of conditions: what a network does not depend on."""
+_READ_BY: Mapping[type, tuple[str, ...]] = {Caption: ("encoder", "digest")}
+"""And of some, by class: whom a caption is read by. (A source's encoder is a part of the network.)"""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,11 @@ def told_of(recipe: Recipe, axes: int = 1) -> dict[str, Any]:
     """Its conditions, without what a network does not depend on."""
     assert recipe.network is not None
     width = recipe.network.args["width"]
-    made = {name: (plain(spec, width, axes), filled(place)) for name, (spec, place) in recipe.conditions.items()}
-    return {name: {**{k: v for k, v in said.items() if k not in _UNHEARD}, "place": place} for name, (said, place) in made.items()}
+    made: dict[str, Any] = {}
+    for name, (spec, place) in recipe.conditions.items():
+        unheard = (*_UNHEARD, *_READ_BY.get(spec.make, ()))
+        made[name] = {k: v for k, v in plain(spec, width, axes).items() if k not in unheard} | {"place": filled(place)}
+    return made
 
 
 def at(value: Any, path: str, default: Any = None) -> Any:
