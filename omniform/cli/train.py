@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from omniform.cli.words import data_options, opened_data, pairs
+from omniform.cli.words import data_options, is_recipe, opened_data, pairs
 
 ASKED = "run.json"
 
@@ -59,7 +59,7 @@ def train(context: click.Context, name: str | None, out: Path | None, resume: bo
         if name is None or asked["data"] is None:
             missing = "a recipe (omniform systems)" if name is None else "the data, --data (omniform data list)"
             raise click.UsageError(f"give {missing}, or --resume --out DIR")
-        out = out or Path("runs") / (name if _is_recipe(name) else f"{Path(name.removeprefix('shipped:')).name}-on")
+        out = out or Path("runs") / (name if is_recipe(name) else f"{Path(name.rpartition(':')[2]).name}-on")
         system, data, how = _begun(out, {"name": name, **asked})
     return _run(system, data, out, how, resume=resume, progress=progress)
 
@@ -93,12 +93,14 @@ def _begun(out: Path, asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     from omniform.system.storage import write_file
     from omniform.training import checkpoints
     from omniform.training.team import Team
+    from omniform.verbs.fitting import suits
     from omniform.verbs.learning import planned
 
     checkpoints.claim(out, resume=False)
     if (out / ASKED).exists():
         raise BadArgument(f"{out} holds a run already; write --resume to go on with it, or choose another place")
     system, data, how = _understood(asked)
+    suits(system, data)
     planned(system.recipe.training, **how)
     team = Team()
     team.wait()  # nobody writes before everybody has looked
@@ -127,7 +129,7 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     if (out / ASKED).is_file():
         try:
             asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
-            if not _is_recipe(asked["name"]) and find_folder(out / "checkpoint") is not None:
+            if not is_recipe(asked["name"]) and find_folder(out / "checkpoint") is not None:
                 asked["name"] = str(out)  # the folder it set out from may be gone
             return _understood(asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -135,11 +137,6 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
     system = system_at(out)
     plan, data = checkpoints.plan_of(out)
     return system, opened(data), plan.json()
-
-
-def _is_recipe(name: str) -> bool:
-    """A recipe has a plain name; whatever looks like a place is one."""
-    return not (name.startswith("shipped:") or "/" in name or Path(name).is_dir())
 
 
 def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
@@ -159,7 +156,7 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     elif learnt:
         raise BadArgument(f"--set objective.{next(iter(learnt))} speaks of an objective and none is asked for; write --objective NAME")
     data = opened_data(asked["data"], asked["data_option"])
-    if _is_recipe(asked["name"]):
+    if is_recipe(asked["name"]):
         system = build(asked["name"], asked["size"], data, codec=asked["codec"], encoder=asked.get("encoder"), changes=changes, seed=asked["seed"])
     else:
         system = system_at(asked["name"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -22,7 +23,7 @@ def bare_options(command: F) -> F:
         click.option("--encoder", metavar="NAME", hidden=True, help="Of a bare file: who reads its captions."),
         click.option("--codec", metavar="FOLDER", hidden=True, help="Of a bare file: what its tokens come from."),
         click.option("--size", metavar="SIZE", hidden=True, help="Of a bare file: the published size [default: the first]."),
-        click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; also --size, --codec, --encoder, --pickled."),
+        click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; --size, --codec, --encoder..."),
     ):
         command = option(command)
     return command
@@ -36,6 +37,11 @@ def system_of(run: str, how: dict[str, Any]) -> Any:
     if said["recipe"] is None and any(said[name] is not None for name in ("size", "codec", "encoder")):
         raise click.UsageError("--size, --codec and --encoder are of a bare file of weights; say --as NAME with them")
     return system_at(run, **said)
+
+
+def is_recipe(name: str) -> bool:
+    """A recipe has a plain name; whatever looks like a place is one."""
+    return not (":" in name or "/" in name or Path(name).exists())
 
 
 def data_options(*, required: bool = True) -> Callable[[F], F]:

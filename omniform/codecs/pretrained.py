@@ -68,7 +68,9 @@ class Pretrained(TextCodec):
         return self._model.decode(list(pieces), skip_special_tokens=True)
 
     def encode(self, data: Any, *, rng: Any = None) -> Tokens:
-        return self._filled(data, stop=self.space.stop is not None)
+        """As long as the longest text: there is room for far more than most texts have."""
+        tokens = self._filled(data, stop=self.space.stop is not None)
+        return tokens.at(slice(0, max(int(tokens.real.sum(1).max()), 1)))
 
     def prompt(self, data: Any) -> Tokens:
         """As for every text; one that gives no token at all is refused, for nothing would be gone on with."""

@@ -177,11 +177,16 @@ def _reading(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, whe
     return TRANSFORMERS[kind](config, tokenizer)
 
 
+GOES_ON = {"batch": 16, "lr": 2e-5, "steps": 1000}
+"""How a network that has learnt elsewhere learns on, if nobody says otherwise: batch and rate of BERT's fine-tuning (arXiv:1810.04805, appendix A.3); the steps
+are ours."""
+
+
 def adopted(reading: Reading, weights: Weights) -> System | CodecSystem:
     """A system with somebody's weights: built without memory and compared by names and shapes first."""
     try:
         recipe = recipes.get(reading.recipe)
-        recipe = recipe.but(reading.changes, sizes={}, tiny={}, facts=())
+        recipe = recipe.but(reading.changes, sizes={}, tiny={}, facts=(), training=GOES_ON)
         own = {name: tuple(x.shape) for name, x in built(recipe).state_dict().items()}
     except (UnknownPath, RecipeError) as error:
         raise CheckpointError(f"{weights.where} cannot be built here: {error}") from error
@@ -205,7 +210,7 @@ def paper(name: str, size: str | None = None) -> Recipe:
     """The recipe whose network a paper's own checkpoint of a size (None: the first published) fits to the number."""
     if name not in PAPERS:
         raise CheckpointError(f"no checkpoint of a paper's repository is read as {name!r}; {nearest(name, PAPERS)}")
-    return recipes.get(name).sized(size).but(PAPERS[name].changes)
+    return recipes.get(name).sized(size).but(PAPERS[name].changes, training=GOES_ON)
 
 
 def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None = None, *, pickled: bool = False) -> System:

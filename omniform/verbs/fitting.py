@@ -104,6 +104,8 @@ def suits(system: System | CodecSystem, dataset: Dataset) -> None:
             f"{tuple(dataset.shape)}; "
             "use the data that it was built for, or build one for this"
         )
+    if dataset.modality == "text" and len(dataset.train):
+        system.codec.encode(dataset.train.batch([0]).data)  # too long, or in letters that it does not know
     if isinstance(system, System):
         _same_classes(system.conditioning.parts, dataset)
 
