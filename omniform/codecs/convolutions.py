@@ -15,21 +15,23 @@ from omniform.core.errors import BadArgument
 class Widening(nn.Module):
     """conv(silu(norm(conv(silu(norm(x)))))) + x, mapped where the width changes. norm: of a width. conv: of two widths and the kernel's side, 1 for that map.
 
-    moved: for each norm a shift and one less than a scale of what it says, where there is something to tell.
+    moved: for each norm a shift and one less than a scale of what it says, where there is something to tell. twice: where the width changes, the first summand
+    is added to a map of itself, and x is left out.
     """
 
-    def __init__(self, into: int, out: int, norm: Callable[[int], nn.Module], conv: Callable[[int, int, int], nn.Module]):
+    def __init__(self, into: int, out: int, norm: Callable[[int], nn.Module], conv: Callable[[int, int, int], nn.Module], twice: bool = False):
         super().__init__()
+        self.twice = twice
         self.norms = nn.ModuleList(norm(n) for n in (into, out))
         self.convs = nn.ModuleList(conv(n, out, 3) for n in (into, out))
-        self.past = conv(into, out, 1) if into != out else None
+        self.past = conv(out if twice else into, out, 1) if into != out else None
 
     def forward(self, x: Tensor, moved: Sequence[tuple[Tensor, Tensor] | None] = (None, None)) -> Tensor:
         h = x
         for norm, conv, by in zip(self.norms, self.convs, moved, strict=True):
             h = norm(h)
             h = conv(F.silu(h if by is None else h * (1 + by[1]) + by[0]))
-        return h + (x if self.past is None else self.past(x))
+        return h + (x if self.past is None else self.past(h if self.twice else x))
 
 
 class Looking(nn.Module):
@@ -93,7 +95,9 @@ class Convolutions:
     widths: of each resolution, fine to coarse, halved between them. depth: residual blocks a resolution, one more in the decoder. groups: of the norms.
     looks: attention between the two blocks in the middle. coarse: and behind each block of the coarsest resolution (VQGAN's official code). inner: channels of
     the latents where the networks meet them, if others than the bottleneck's (before its map of 1 x 1). maps: whether there is such a map behind the encoder
-    and before the decoder. unit: pictures are from 0 to 1 inside (aMUSEd's), outside from -1 to 1 as everywhere.
+    and before the decoder. unit: pictures are from 0 to 1 inside (aMUSEd's), outside from -1 to 1 as everywhere. lean: as MaskGIT's code has it
+    (arXiv:2202.04200; with looks and maps false): no biases in blocks and in the first layer; a block that changes the width adds a map of what it says itself,
+    not of what it was told; halved by means; no block more in the decoder; the encoder's last layer is 1 x 1.
     """
 
     def __init__(
@@ -106,13 +110,14 @@ class Convolutions:
         maps: tuple[bool, bool] = (True, True),
         coarse: bool = False,
         unit: bool = False,
+        lean: bool = False,
     ):
         if not widths or depth < 1 or any(w < 1 or w % groups for w in widths):
             raise BadArgument(f"expected widths that {groups} groups divide and a depth of 1 or more, found {tuple(widths)} and {depth}")
         if inner and not all(maps):
             raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
         self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
-        self.coarse, self.unit = coarse, unit
+        self.coarse, self.unit, self.lean = coarse, unit, lean
         self.stride, self.span = 1 << (len(widths) - 1), 0  # no frames
 
     def _middle(self) -> list[nn.Module]:
@@ -123,7 +128,7 @@ class Convolutions:
         return nn.GroupNorm(self.groups, width, eps=1e-6)
 
     def _widening(self, into: int, out: int) -> nn.Module:
-        return Widening(into, out, self._norm, lambda into, out, side: nn.Conv2d(into, out, side, padding=side // 2))
+        return Widening(into, out, self._norm, lambda into, out, side: nn.Conv2d(into, out, side, padding=side // 2, bias=not self.lean), self.lean)
 
     def _looking(self, width: int) -> nn.Module:
         return Looking(width, self._norm(width))
@@ -138,12 +143,13 @@ class Convolutions:
 
     def encoder(self, colours: int, out: int) -> nn.Sequential:
         """Pixels (B, colours, H, W) to latents (B, out, H / stride, W / stride)."""
-        layers: list[nn.Module] = [(FromUnit if self.unit else nn.Conv2d)(colours, self.widths[0], 3, padding=1)]
+        layers: list[nn.Module] = [(FromUnit if self.unit else nn.Conv2d)(colours, self.widths[0], 3, padding=1, bias=not self.lean)]
         for level in range(len(self.widths)):
             before = self.widths[max(level - 1, 0)]
-            layers += [Halved(before)] if level else []
+            layers += [nn.AvgPool2d(2) if self.lean else Halved(before)] if level else []
             layers += self._level(level, before, self.depth)
-        end = [nn.GroupNorm(self.groups, self.widths[-1], eps=1e-6), nn.SiLU(), nn.Conv2d(self.widths[-1], self.inner or out, 3, padding=1)]
+        side = 1 if self.lean else 3
+        end = [nn.GroupNorm(self.groups, self.widths[-1], eps=1e-6), nn.SiLU(), nn.Conv2d(self.widths[-1], self.inner or out, side, padding=side // 2)]
         return nn.Sequential(*layers, *self._middle(), *end, *([nn.Conv2d(self.inner or out, out, 1)] if self.maps[0] else []))
 
     def decoder(self, into: int, colours: int) -> nn.Sequential:
@@ -152,7 +158,7 @@ class Convolutions:
         layers += [nn.Conv2d(self.inner or into, self.widths[-1], 3, padding=1), *self._middle()]
         before = self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
-            layers += self._level(level, before, self.depth + 1)
+            layers += self._level(level, before, self.depth + (not self.lean))
             layers += [Doubled(width)] if level else []
             before = width
         last = (ToUnit if self.unit else nn.Conv2d)(before, colours, 3, padding=1)

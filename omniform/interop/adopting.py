@@ -206,6 +206,11 @@ BARE = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 """What a bare file of weights is called."""
 
 
+def is_bare(place: Path) -> bool:
+    """Whether a place is a file of weights, which says nothing of their architecture."""
+    return place.suffix in BARE and place.is_file()
+
+
 def paper(name: str, size: str | None = None) -> Recipe:
     """The recipe whose network a paper's own checkpoint of a size (None: the first published) fits to the number."""
     if name not in PAPERS:
@@ -213,8 +218,15 @@ def paper(name: str, size: str | None = None) -> Recipe:
     return recipes.get(name).sized(size).but(PAPERS[name].changes, training=GOES_ON)
 
 
-def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None = None, *, pickled: bool = False) -> System:
-    """A system of `paper` around a bare file: names and shapes are compared before anything is allocated.
+def load_tokenizer(file: Path, name: str, size: str | None = None, *, pickled: bool = False) -> System | CodecSystem:
+    """What the tokens of a paper's checkpoint come from, where that is a bare file of the same repository and size."""
+    if (codec := PAPERS[name].codec) is None:
+        raise CheckpointError(f"{file} is a bare file, and what the tokens of {name} come from is read from a folder of ours or of diffusers; give that")
+    return load_paper(file, paper(codec, size), pickled=pickled)
+
+
+def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None = None, *, pickled: bool = False) -> System | CodecSystem:
+    """A system of `paper` around a bare file, or a codec from one: names and shapes are compared before anything is allocated.
 
     around: the recipe with a codec that somebody has trained, and the codec; else the recipe's own is fresh.
     """
@@ -227,15 +239,15 @@ def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None =
     if around is not None and _network(around[0]) != own:
         raise CheckpointError(f"{recipe.title} of this size reads other tokens than the given codec makes; give one with as many channels, codes and places")
     system = system_build.assemble(*(around or (recipe,)))
-    assert isinstance(system, System)
     try:
         made = table.ours(own, weights.read)
-        system.load_state_dict({name: x.to(torch.float32) for name, x in made.items()}, strict=False)  # the table has seen to it that only the codec is missing
+        system.load_state_dict({name: x.to(torch.float32) for name, x in made.items()}, strict=False)  # the table has seen to it: at most a codec is missing
     except RuntimeError as error:
         raise CheckpointError(f"{weights.where} cannot be read: {str(error).splitlines()[0]}") from error
     return system.eval()
 
 
 def _network(recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of everything but the codec."""
-    return {name: tuple(x.shape) for name, x in built(recipe).state_dict().items() if not name.startswith("codec.")}
+    """Names and shapes of everything but the codec, where that is not all there is."""
+    every = {name: tuple(x.shape) for name, x in built(recipe).state_dict().items()}
+    return {name: shape for name, shape in every.items() if recipe.network is None or not name.startswith("codec.")}

@@ -17,6 +17,7 @@ from omniform.data import Dataset, open_data
 from omniform.interop import adopting
 from omniform.interop.encoders import attach
 from omniform.system import build as system_build
+from omniform.system.facts import built
 from omniform.system.recipe import Recipe
 from omniform.system.sight import PictureEncoder
 from omniform.system.storage import find_folder
@@ -86,7 +87,7 @@ def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, datas
             f"{tuple(dataset.shape)}; "
             "train one on this data (omniform train vq --data ...)"
         )
-    wanted = system_build.assemble(replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)).codec.space
+    wanted = built(replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)).codec.space
     if isinstance(recipe.codec.args.get("inner"), Spec) and not isinstance(spec.args.get("inner"), Spec):
         spec = fit_patch(recipe.codec, spec, tuple(a.size for a in module.space.axes[-2:]))
         outer: Any = spec.build(shape=module.shape)
@@ -122,7 +123,8 @@ def load(
     pickled: whether weights may be read from a .bin where there are no others (tensors only). A learned codec counts as trained.
 
     A paper's own checkpoint is a bare file of a network: recipe and size say of which (`load("DiT-XL-2-256x256.pt", recipe="dit", size="XL/2", pickled=True)`),
-    codec what its latents come from; without one the recipe's own is fresh, and what it decodes means nothing yet. encoder: who reads its captions.
+    codec what its latents come from (a folder, or of TiTok the bare file of its tokenizer); without one the recipe's own is fresh, and what it decodes means
+    nothing yet. encoder: who reads its captions.
 
     shape: of a clip, (frames, colours, rows, columns), of a pipeline of clips or their autoencoder, or of the latents of a transformer of FLUX, LTX-Video or
     Wan: their configurations do not say it, and what is published or their pipeline's own is taken.
@@ -131,10 +133,13 @@ def load(
     if shape is not None and (recipe is not None or not adopting.is_foreign(folder)):
         raise CheckpointError("shape is of a foreign folder that does not say how large its examples are; a system of ours and a bare file say it: give none")
     if recipe is not None:
-        return _of_paper(folder, adopting.paper(recipe, size), codec, pickled, encoder)
+        sized = adopting.paper(recipe, size)
+        if isinstance(codec, str | Path) and adopting.is_bare(place_of(codec)):
+            codec = adopting.load_tokenizer(place_of(codec), recipe, size, pickled=pickled)
+        return _of_paper(folder, sized, codec, pickled, encoder)
     if size is not None or codec is not None or encoder is not None:
         raise CheckpointError("size, codec and encoder are of a bare file, whose recipe must be said; give recipe, or none of them")
-    if folder.suffix in adopting.BARE and folder.is_file():
+    if adopting.is_bare(folder):
         known = ", ".join(adopting.PAPERS)
         raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
     if adopting.is_foreign(folder):
@@ -163,7 +168,11 @@ def picture_encoder(where: str | Path | PictureEncoder) -> PictureEncoder:
     return found
 
 
-def _of_paper(file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool, encoder: str | None = None) -> System:
+def _of_paper(
+    file: Path, recipe: Recipe, codec: str | Path | CodecSystem | System | None, pickled: bool, encoder: str | None = None
+) -> System | CodecSystem:
+    if codec is not None and recipe.network is None:
+        raise CheckpointError(f"{recipe.title} is itself what tokens come from; give no codec")
     recipe = recipe if encoder is None else heard_by(recipe, encoder)
     system = adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
     return system if encoder is None else attach(system)

@@ -1,6 +1,6 @@
 """Checkpoints of papers' own repositories, bare files of weights without a configuration: which recipe it is must be said, and tables follow from our shapes.
 
-Only the network is in them: the autoencoder that their tokens come from is a file of its own.
+Only the network is in them: the autoencoder that their tokens come from is a file of its own, read here for TiTok.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from .shared import Paper
 from .starflow import STARFLOW, STARFLOW_TEXT
 from .tarflow import TARFLOW
 from .titok import TITOK
+from .titok_tokenizer import TOKENIZER
 from .var import VAR
 
 PAPERS: dict[str, Paper] = {
@@ -24,5 +25,6 @@ PAPERS: dict[str, Paper] = {
     "starflow": STARFLOW,
     "starflow-text": STARFLOW_TEXT,
     "titok-maskgit": TITOK,
+    "titok": TOKENIZER,
 }
 """By the name of a recipe."""

@@ -21,13 +21,15 @@ BOTH = ("weight", "bias")
 
 @dataclass(frozen=True)
 class Paper:
-    """of: whose. table: from the names and shapes of ours, without the codec's. changes: by path, what makes the recipe theirs to the number.
-    refused: from names and shapes of theirs and what they are to be read as, why they are not read."""
+    """of: whose. table: from the names and shapes of ours, without the codec's where there is a network besides. changes: by path, what makes the recipe theirs
+    to the number. refused: from names and shapes of theirs and what they are to be read as, why they are not read. codec: the recipe of this table whose
+    checkpoints, of the same size, its tokens come from."""
 
     of: str
     table: Callable[[Own], Table]
     changes: Mapping[str, Any] = field(default_factory=dict)
     refused: Callable[[Own, Recipe], str | None] = lambda theirs, recipe: None
+    codec: str | None = None
 
 
 def pairs(ours: str, theirs: str, *named: tuple[str, str]) -> list[Tie]:

@@ -49,4 +49,4 @@ def _bert(theirs: Own, recipe: Recipe) -> str | None:
     return _BERTS if any(n.startswith("model.embeddings.") for n in theirs) else None
 
 
-TITOK = Paper("TiTok", titok, refused=_bert)
+TITOK = Paper("TiTok", titok, refused=_bert, codec="titok")
