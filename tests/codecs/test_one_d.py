@@ -32,10 +32,10 @@ class Tower(Block):
         return x + self.mlp(x)
 
 
-def build(bottleneck: Spec | None = None, latents: int = 5, **tower) -> OneD:
+def build(bottleneck: Spec | None = None, latents: int = 5, more: dict | None = None, **tower) -> OneD:
     torch.manual_seed(0)
     towers = {"encoder": Spec(Tower, tower), "decoder": Spec(Tower, tower)}
-    return Spec(OneD, {"patch": 4, "latents": latents, "width": 32, **towers,
+    return Spec(OneD, {"patch": 4, "latents": latents, "width": 32, **towers, **(more or {}),
                        "bottleneck": bottleneck or Spec(VQ, {"codes": 32, "channels": 6, "normalise": True, "ema": 0.9})}).build(shape=(1, 8, 12))
 
 
@@ -79,6 +79,51 @@ def test_a_picture_passes_through_its_tokens_only():
 def test_the_towers_dues_are_paid():
     losses, = build(dues=True).loss(bars(4), rng=Rng.seeded(0))
     assert losses.parts["balance"] / losses.count > 0
+
+
+class Heard(Block):
+    """Keeps what it was told and gives it back."""
+
+    def forward(self, x: Tensor, env: Env) -> Tensor:
+        self.x, self.env = x, env
+        return x
+
+
+def test_a_class_token_stands_before_the_patches_and_is_left_behind():
+    codec = build(more={"first": True, "encoder": Spec(Heard), "decoder": Spec(Heard)}).eval()
+    with torch.no_grad():
+        codec.decode(codec.encode(bars(2)))
+    for side, tower in enumerate((codec.encoder, codec.decoder)):
+        assert tower.x.shape == (2, 1 + 6 + 5, 32) and tower.env.kind[0].tolist() == [2] + [0] * 6 + [1] * 5
+        assert tower.env.coord[0].tolist() == [[3, 0], *([y, x] for y in (0, 1) for x in (0, 1, 2)), *([2, i] for i in range(5))]
+        torch.testing.assert_close(tower.x[:, 0], codec.norms[2 * side](codec.first[side] + codec.patch_place[side, 0]).expand(2, -1))
+    codec, data = build(more={"first": True}), bars(4)
+    codec.loss(data, rng=Rng.seeded(0))[0].mean().backward()
+    assert codec.first.grad.any(-1).all()
+
+
+def test_latents_are_regrouped():
+    """Number n of the K x width of a picture is number n of the width x K that is narrowed, as written in a row."""
+    codec = build(Spec(KL, {"channels": 3}), more={"regrouped": True, "encoder": Spec(Heard)})
+    said = codec._latent(bars(2), {})
+    h = codec.norms[1](codec.encoder.x[:, -5:])
+    for picture in range(2):
+        numbers = h[picture].flatten()
+        for k in range(5):
+            torch.testing.assert_close(said[picture, :, k, 0], codec.squeeze(numbers[k::5]))
+
+
+def test_pictures_from_nought_to_one():
+    """It is the codec without, its first and last maps changed."""
+    plain, unit = build(), build(more={"unit": True})
+    with torch.no_grad():
+        plain.into.bias += plain.into.weight.sum(1) / 2
+        plain.into.weight /= 2
+        plain.out_of.weight *= 2
+        plain.out_of.bias.mul_(2).sub_(1)
+        latent = unit._latent(bars(3), {})
+        torch.testing.assert_close(latent, plain._latent(bars(3), {}))
+        torch.testing.assert_close(unit._said(latent, {}), plain._said(latent, {}))
 
 
 def test_what_does_not_fit_is_refused():
