@@ -21,7 +21,7 @@ def bare_options(command: F) -> F:
     for option in (
         click.option("--pickled", is_flag=True, hidden=True, help="Weights may be read from a .bin, tensors only."),
         click.option("--encoder", metavar="NAME", hidden=True, help="Of a bare file: who reads its captions."),
-        click.option("--codec", metavar="FOLDER", hidden=True, help="Of a bare file: what its tokens come from."),
+        click.option("--codec", metavar="PATH", hidden=True, help="Of a bare file: what its tokens come from."),
         click.option("--size", metavar="SIZE", hidden=True, help="Of a bare file: the published size [default: the first]."),
         click.option("--as", "recipe", metavar="NAME", help="RUN is a bare file; --size, --codec, --encoder..."),
     ):

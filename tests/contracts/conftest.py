@@ -51,7 +51,7 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "kv_heads": lambda x: None if x is None else min(x, 2),
     "head_width": lambda x: None if x is None else WIDTH // HEADS,
     "hidden": lambda x: min(x, WIDTH) if isinstance(x, int) and not isinstance(x, bool) else x,
-    "maps": lambda x: min(x, 2),
+    "maps": lambda x: min(x, 2) if isinstance(x, int) else x,
     "stages": lambda x: min(x, 2),
     "told": lambda x: min(x, WIDTH) if isinstance(x, int) else x,
     "size": lambda x: min(x, 4) if isinstance(x, int) else x,

@@ -7,6 +7,7 @@ from math import isqrt
 
 import torch
 
+from ...system.recipe import Recipe
 from ..ties import Table, Tie, joined, layers, linear, same, shaped
 from .shared import BOTH, Own, Paper, depth, pairs
 
@@ -80,7 +81,7 @@ def _pixels(own: Own, ours: str) -> list[Tie]:
     return [*ties, *linear(f"{ours}{numbers[-2]}", "pixel_decoder.norm_out"), *linear(f"{ours}{numbers[-1]}", "pixel_decoder.conv_out")]
 
 
-def _other(theirs: Own) -> str | None:
+def _other(theirs: Own, recipe: Recipe) -> str | None:
     """Which of bytedance/1d-tokenizer's checkpoints is another one."""
     kinds = (
         (r"lm_head\.|model\.embeddings\.", "it is a generator of TiTok; say recipe='titok-maskgit' (--as titok-maskgit), and give its tokenizer as the codec"),
