@@ -163,8 +163,8 @@ class SpanRotary(nn.Module):
         """Of all that a block is asked about."""
         return self(env.coord)
 
-    def forward(self, coord: Tensor, known: Tensor | None = None) -> Rotation:
-        share = one_row(coord) * self.scale * 2 - 1  # a hidden place is turned as it is when known
+    def forward(self, coord: Tensor) -> Rotation:
+        share = one_row(coord) * self.scale * 2 - 1
         angle = (share[..., None, :] * self.frequency[:, None]).flatten(2)
         angle = F.pad(angle.repeat_interleave(2, -1), (self.rest, 0))
         sign = torch.tensor([-1.0, 1.0], device=angle.device).repeat(angle.shape[-1] // 2)

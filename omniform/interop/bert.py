@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from ..codecs.ids import Ids
 from ..codecs.pretrained import Pretrained
 from ..core.errors import CheckpointError
 from ..core.spec import Spec
-from .files import Weights
+from .files import Weights, parsed_tokenizer
 from .language import DEEPEST, LONGEST, Asked
 from .ties import Reading, Table, Tie, fused, layers, linear, same
 
@@ -31,10 +29,7 @@ def _mask_id(text: Mapping[str, Any] | None, vocab: int) -> int:
     """The id that a hidden place is shown."""
     if text is None:
         return min(_MASK, vocab - 1)
-    try:
-        found = Tokenizer.from_str(text["tokenizer"]).token_to_id(text["marks"]["mask_token"])
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"BERT: its tokenizer.json is not one ({str(error).splitlines()[0]}); fetch it again") from error
+    found = parsed_tokenizer(text["tokenizer"], "BERT").token_to_id(text["marks"]["mask_token"])
     if found is None or found >= vocab:
         raise CheckpointError(f"BERT: its tokenizer has no {text['marks']['mask_token']} among {vocab:,} ids; fetch the tokenizer that belongs to it")
     return int(found)

@@ -15,7 +15,7 @@ from ..core.encoder import FrozenEncoder
 from ..core.errors import CheckpointError, ConditionError
 from ..core.spec import Spec
 from ..system.counting import Unstarted
-from .files import Waiting, Weights, digest_of, one_line, weights_of
+from .files import Waiting, Weights, buildable, digest_of, parsed_tokenizer, weights_of
 from .language import Asked
 from .pieces import config_of, special, written
 from .ties import Table, linear, same
@@ -35,9 +35,9 @@ class ClipReader(FrozenEncoder):
     ends: the code that ends a text. highest: the end is where the highest code of a row is instead, for configurations that name it wrongly.
     """
 
-    def __init__(self, name: str, net: TextTransformer, tokenizer: str, ends: int, pad: int, digest: str, highest: bool = False):
+    def __init__(self, name: str, net: TextTransformer, tokenizer: Tokenizer, ends: int, pad: int, digest: str, highest: bool = False):
         super().__init__(name, net.width, net.pooled, len(net.places), digest)
-        self.net, self.tokenizer = net.eval().requires_grad_(False), Tokenizer.from_str(tokenizer)
+        self.net, self.tokenizer = net.eval().requires_grad_(False), tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.ends, self.pad, self.highest = ends, pad, highest
@@ -101,17 +101,16 @@ def waiting(name: str, config: Mapping[str, Any], weights: Weights, tokenizer: s
     for what, number in (("eos_token_id", ends), ("the padding of its tokenizer", pad)):
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < vocab:
             raise CheckpointError(f"{weights.where}: {what} is {number!r}, which is not one of {vocab:,} codes; fetch its config again")
-    with one_line(weights.where):
-        with torch.device("meta"), Unstarted():
-            own = {n: tuple(x.shape) for n, x in spec.build().state_dict().items()}
-        table.check(own, {n: weights.shapes[full] for n, full in names.items()})
+    pieces = parsed_tokenizer(tokenizer, weights.where)
+    with buildable(weights.where), torch.device("meta"), Unstarted():
+        own = {n: tuple(x.shape) for n, x in spec.build().state_dict().items()}
+    table.check(own, {n: weights.shapes[full] for n, full in names.items()})
 
     def opened() -> ClipReader:
-        with one_line(weights.where):
-            net = spec.build()
-            made = {n: x.to(torch.float32) for n, x in table.ours(own, lambda n: weights.read(names[n])).items()}
-            net.load_state_dict(made)
-            return ClipReader(name, net, tokenizer, ends, pad, digest or digest_of(made, tokenizer), ends == _OLD_END)
+        net = spec.build()
+        made = {n: x.to(torch.float32) for n, x in table.ours(own, lambda n: weights.read(names[n])).items()}
+        net.load_state_dict(made)
+        return ClipReader(name, net, pieces, ends, pad, digest or digest_of(made, tokenizer), ends == _OLD_END)
 
     return Waiting(spec.args["width"], spec.args["out"] or spec.args["width"], spec.args["length"], opened)
 
@@ -137,10 +136,7 @@ def tokenizer_of(place: Path) -> tuple[str, int]:
 def padding(place: Path, tokenizer: str) -> int:
     """What its tokenizer pads with: "<|endoftext|>" where nothing else is said."""
     mark = special(config_of(place), "pad_token", "<|endoftext|>")
-    try:
-        number = Tokenizer.from_str(tokenizer).token_to_id(mark)
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"{place / 'tokenizer.json'} is not a tokenizer that the tokenizers library reads ({error}); fetch it again") from error
+    number = parsed_tokenizer(tokenizer, place).token_to_id(mark)
     if number is None:
         raise CheckpointError(f"{place} pads with {mark!r}, which its tokenizer does not know; fetch both again")
     return number

@@ -20,7 +20,7 @@ from omniform.core.errors import CheckpointError, ConditionError, OmniformError,
 from omniform.core.net import Context
 from omniform.interop import bert, clip, pipelines, t5, text, vision
 from omniform.interop.adopting import of_hub, of_package
-from omniform.interop.files import digest_of, json_of, weights_of
+from omniform.interop.files import digest_of, json_of, parsed_tokenizer, weights_of
 from omniform.interop.ties import Table
 from omniform.processes.masked import asked
 from omniform.system import build as system_build
@@ -36,12 +36,12 @@ class Bidirectional(FrozenEncoder):
     """A network that sees a text from both sides (BERT): features are its last hidden states, the pooled vector is their mean or the first of them, of length
     1 where `unit` (sentence-transformers, arXiv:1908.10084, section 3).
 
-    system: whose network answers with hidden states. tokenizer: JSON of the `tokenizers` library, with its marks at both ends.
+    system: whose network answers with hidden states. tokenizer: with its marks at both ends.
     """
 
-    def __init__(self, name: str, system: System, tokenizer: str, longest: int, digest: str, pool: Literal["mean", "first"] = "mean", unit: bool = True):
+    def __init__(self, name: str, system: System, tokenizer: Tokenizer, longest: int, digest: str, pool: Literal["mean", "first"] = "mean", unit: bool = True):
         super().__init__(name, system.network.width, system.network.width, longest, digest)
-        self.system, self.tokenizer, self.pool, self.unit = system, Tokenizer.from_str(tokenizer), pool, unit
+        self.system, self.tokenizer, self.pool, self.unit = system, tokenizer, pool, unit
         self.tokenizer.no_padding()
 
     def read(self, text: str, length: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,8 @@ def _bert(name: str, place: Path, config: Mapping[str, Any]) -> FrozenEncoder:
     made = {n: x.to(torch.float32) for n, x in table.ours(own, weights.read).items()}
     system.load_state_dict(made)
     pool, unit, longest = _sentences(place, config)
-    return Bidirectional(name, system.eval().requires_grad_(False), said["tokenizer"], longest, digest_of(made, said["tokenizer"]), pool, unit)
+    tokenizer = parsed_tokenizer(said["tokenizer"], place)
+    return Bidirectional(name, system.eval().requires_grad_(False), tokenizer, longest, digest_of(made, said["tokenizer"]), pool, unit)
 
 
 def _sentences(place: Path, config: Mapping[str, Any]) -> tuple[Literal["mean", "first"], bool, int]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, OmniformError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _INSIDE = ("ema", "model_ema", "model", "module", "state_dict")
@@ -45,14 +46,22 @@ class Waiting:
 
 
 @contextmanager
-def one_line(where: str) -> Iterator[None]:
-    """Whatever a library of others stumbles over in a file, as one line."""
+def buildable(where: str) -> Iterator[None]:
+    """What a configuration says that no network is, as one line."""
     try:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise CheckpointError(f"{where} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    except (OmniformError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{where} cannot be built here: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+
+
+def parsed_tokenizer(text: str, where: object) -> Tokenizer:
+    """The tokenizer that a tokenizer.json says."""
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(f"{where}: its tokenizer.json is not one ({(str(error) or type(error).__name__).splitlines()[0]}); fetch it again") from error
 
 
 def digest_of(weights: Mapping[str, Tensor], more: str = "") -> str:

@@ -14,11 +14,11 @@ from ..codecs.ids import Ids
 from ..codecs.pretrained import Pretrained
 from ..conditions.source import SourceText
 from ..core.encoder import FrozenEncoder
-from ..core.errors import CheckpointError, ConditionError, OmniformError
+from ..core.errors import CheckpointError, ConditionError
 from ..core.spec import Spec
 from ..system.counting import Unstarted
 from . import text as texts
-from .files import Waiting, Weights, digest_of, one_line, weights_of
+from .files import Waiting, Weights, buildable, digest_of, weights_of
 from .language import DEEPEST, LONGEST, Asked
 from .ties import Reading, Table, Tie, copied, joined, layers, same, transposed
 
@@ -180,23 +180,18 @@ def waiting(name: str, config: Mapping[str, Any], weights: Weights, said: Mappin
     ours = tuple(tie for tie in reading.table.ties if tie.ours.startswith(SOURCE))
     cut = [Tie(tie.ours.removeprefix(SOURCE), tie.theirs, tie.there, tie.back) for tie in ours]
     table = Table("T5 (encoder)", (same("table.weight", "shared.weight"), *cut), (*_IGNORED, (r"decoder\..*|lm_head\.weight", "what writes")))
-    try:
+    with buildable(weights.where):
         recipe = recipes.get("t5").but(reading.changes, sizes={}, tiny={}, facts=()).but({"conditions.source.0.tied": False})
         spec, width = recipe.conditions["source"][0], reading.changes["network.width"]
         with torch.device("meta"), Unstarted():
             own = {n: tuple(x.shape) for n, x in spec.build(width=width).state_dict().items()}
         table.check(own, weights.shapes)
-    except CheckpointError:
-        raise
-    except (OmniformError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{weights.where} cannot be built here: {str(error).splitlines()[0]}") from error
 
     def opened() -> T5Reader:
-        with one_line(weights.where):
-            source = spec.build(width=width)
-            made = {n: x.to(torch.float32) for n, x in table.ours(own, weights.read).items()}
-            source.load_state_dict(made)
-            return T5Reader(name, source, digest or digest_of(made, said["tokenizer"]), pad)
+        source = spec.build(width=width)
+        made = {n: x.to(torch.float32) for n, x in table.ours(own, weights.read).items()}
+        source.load_state_dict(made)
+        return T5Reader(name, source, digest or digest_of(made, said["tokenizer"]), pad)
 
     return Waiting(int(str(width)), 0, int(str(reading.changes["conditions.source.0.length"])), opened)
 

@@ -124,7 +124,7 @@ def test_what_a_folder_lacks_or_holds_twice(tmp_path):
     with pytest.raises(CheckpointError, match="pads with '<nothing>'"):
         of.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="not a tokenizer that"):
+    with pytest.raises(CheckpointError, match="its tokenizer.json is not one"):
         of.load(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no tokenizer\.json"):
