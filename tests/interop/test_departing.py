@@ -104,6 +104,17 @@ CASES = {
             "process": Spec(Flow, {**NOISE, "solver": Spec(Ddim), "steps": 4}),
         },
     ),
+    "pixart-sigma of large latents": (
+        "pixart-sigma",
+        {
+            **SMALL,
+            "codec": Spec(Folded, {"inner": LATENT.but({"network.looks": False}), "patch": 16}),
+            "shape": (3, 256, 256),
+            "network.backbone.late": None,
+            "network.backbone.block.cross.heads": 3,
+            "process": Spec(Flow, {**NOISE, "solver": Spec(DpmPP2M), "steps": 2}),
+        },
+    ),
     "pixart as a flow": ("pixart", {**SMALL, **CODEC, "network.backbone.block.cross.heads": 3, "process.steps": 5}),
     "flux, shifted and guided": (
         "flux",
@@ -245,6 +256,10 @@ LAID = {
 """How a transformer there takes tokens, if not as a picture of latents."""
 
 
+WHOLE = {"dit": "DiTPipeline", "pixart": "PixArtAlphaPipeline", "pixart-sigma": "PixArtSigmaPipeline", "sd3": "StableDiffusion3Pipeline"}
+WHOLE |= {"flux": "FluxPipeline"}
+
+
 @pytest.mark.parametrize("name", CASES)
 @torch.no_grad()
 def test_the_lines_of_the_card_give_the_same_picture(name, tmp_path, monkeypatch):
@@ -268,9 +283,11 @@ def test_the_lines_of_the_card_give_the_same_picture(name, tmp_path, monkeypatch
         shown = torch.tensor(list(found["picture"].get_flattened_data())).view(16, 16, 3).permute(2, 0, 1)
         assert float((shown - (system.codec.decode(tokens)[0] / 2 + 0.5) * 255).abs().max()) <= 0.5 + 1e-2
     assert ("vae" in {p.name for p in folder.iterdir()}) == ("picture" in found)
+    if "picture" in found:
+        assert json.loads((folder / "model_index.json").read_text())["_class_name"] == WHOLE[recipe]
 
 
-PICTURES = [name for name in CASES if CASES[name][0] not in LAID and "sizes" not in name]
+PICTURES = [name for name in CASES if CASES[name][0] not in LAID and "sizes" not in name and "large" not in name]
 
 
 @pytest.mark.parametrize("name", PICTURES)
