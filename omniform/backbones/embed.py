@@ -15,7 +15,19 @@ from ..core.spec import Spec
 from ..core.tokens import Space
 
 
-class Embed(nn.Module):
+class Embedding(nn.Module):
+    """What makes a query the stream. By itself it says nothing about places, and what stands before the sequence stays as it is."""
+
+    def places(self, coord: Tensor) -> list[Tensor]:
+        """What each part says about where tokens lie, (B or 1, L, D): a function of coord alone, place by place."""
+        return []
+
+    def ahead(self, prefix: Tensor) -> Tensor:
+        """What stands before the sequence, (B, M, D), as the backbone reads it."""
+        return prefix
+
+
+class Embed(Embedding):
     """A query to the stream: content (tables, a linear map), or the mask vector where it is hidden, plus places.
 
     vocab, channels: what is fed, if not what the space says (a pyramid feeds vectors and answers ids). positions: Specs of parts added to the stream.
@@ -23,7 +35,9 @@ class Embed(nn.Module):
     mask_id: the row of the table that is the mask vector (BERT's [MASK], an id like the others). kinds: segment types told apart.
     aim: whether the place each answer is about is told, by tables of its own. beside: the linear map reads [content, content that is known, whether it is
     known] (EzAudio's code). norm: LayerNorm at the end (BERT), with eps. std: of tables and mask vector at the start. extra_ids: rows of the tables that are no
-    codes (MDLM's and MaskGIT's mask). enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled).
+    codes (MDLM's and MaskGIT's mask). enter: Spec of what maps continuous content to the stream in place of a linear map (Gated, Pooled). prefix: of how many
+    tokens a prefix is that enters as ids do, each with a place of its own, as kind 0 and through the norm (BERT's [CLS]; TiTok's code: the class); 0: a prefix
+    stays as it is.
     """
 
     def __init__(
@@ -44,6 +58,7 @@ class Embed(nn.Module):
         enter: Spec | None = None,
         eps: float = 1e-12,
         mask_id: int | None = None,
+        prefix: int = 0,
     ):
         super().__init__()
         bits = 1 << space.bits if space.bits and vocab is None and channels is None else 0
@@ -66,12 +81,22 @@ class Embed(nn.Module):
         self.aims = nn.ModuleList(p.build(width=width, space=space) for p in positions) if aim else None
         self.kinds = nn.Embedding(kinds, width) if kinds else None
         self.norm = nn.LayerNorm(width, eps=eps) if norm else None
+        self.front = nn.Parameter(torch.randn(prefix, width) * std) if prefix else None
         for table in (*self.tables, *([self.kinds] if self.kinds is not None else [])):
             nn.init.normal_(table.weight, std=std)
 
     def places(self, coord: Tensor) -> list[Tensor]:
-        """What each part says about where tokens lie, (B or 1, L, D): a function of coord alone, place by place."""
         return [part(coord) for part in self.positions]
+
+    def ahead(self, prefix: Tensor) -> Tensor:
+        if self.front is None:
+            return prefix
+        if prefix.shape[1] != len(self.front):
+            found = prefix.shape[1]
+            raise BadArgument(f"this embedding has places for a prefix of {len(self.front)} and one of {found} came; set network.embed.prefix to {found}")
+        x = prefix + self.front
+        x = x if self.kinds is None else x + self.kinds.weight[0]
+        return x if self.norm is None else self.norm(x)
 
     def forward(
         self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
@@ -111,7 +136,7 @@ class Embed(nn.Module):
         return x if self.norm is None else self.norm(x)
 
 
-class EmbedPivots(nn.Module):
+class EmbedPivots(Embedding):
     """Tokens, and in a second phase what the network thought about some of them: kind 0 and 1 hold content in the first channels of vec, 2 a state (B, L, D) of
     the network's width, 3 nothing: a learned content there (Hi-MAR's code). Hidden places are left to the backbone, which knows their mask.
 
@@ -123,10 +148,6 @@ class EmbedPivots(nn.Module):
         self.channels, self.pivots = space.channels, int((space.places[:, 0] == 0).sum())
         self.enter, self.state = nn.Linear(space.channels, width), nn.Linear(width, width)
         self.blank = nn.Parameter(torch.randn(self.pivots, space.channels) * 0.02)
-
-    def places(self, coord: Tensor) -> list[Tensor]:
-        """Nothing is said about places."""
-        return []
 
     def forward(
         self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
@@ -142,7 +163,7 @@ class EmbedPivots(nn.Module):
         return x if add is None else x + add[:, None]
 
 
-class Bare(nn.Module):
+class Bare(Embedding):
     """A query's continuous content as it is, in the first channels of the stream, zeros behind: for a backbone that makes its own tokens of it."""
 
     def __init__(self, width: int, space: Space):
@@ -150,10 +171,6 @@ class Bare(nn.Module):
         if not space.channels or space.channels > width:
             raise BadArgument(f"a stream of {width} holds content of 1 to {width} channels as it is, not of {space.channels}; a greater width, or Embed")
         self.width = width
-
-    def places(self, coord: Tensor) -> list[Tensor]:
-        """Nothing is said about places."""
-        return []
 
     def forward(
         self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None
@@ -165,7 +182,7 @@ class Bare(nn.Module):
         return F.pad(query.tokens.vec, (0, self.width - query.tokens.vec.shape[-1]))
 
 
-class EmbedByKind(nn.Module):
+class EmbedByKind(Embedding):
     """Tokens of several kinds to one stream: each kind's content by an embedding of its own, then places.
 
     each: Specs of Embed, one a part of the space, without places. positions: Specs of parts over the whole space. time: Spec of an embedding of the noise
@@ -187,7 +204,6 @@ class EmbedByKind(nn.Module):
         return tuple(table for embed in self.each for table in embed.tables)  # type: ignore[union-attr]
 
     def places(self, coord: Tensor) -> list[Tensor]:
-        """What each part says about where tokens lie."""
         return [part(coord) for part in self.positions]
 
     def forward(

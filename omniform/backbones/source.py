@@ -14,19 +14,16 @@ from ..core.spec import Spec
 from ..core.tokens import Space
 from .attention import Attention
 from .blocks import PostNorm
+from .embed import Embedding
 from .mlp import Mlp
 
 
-class Unread(nn.Module):
+class Unread(Embedding):
     """An embedding that says nothing, (B, L, D) of zeros: for towers that read their conditions only."""
 
     def __init__(self, width: int):
         super().__init__()
         self.width = width
-
-    def places(self, coord: Tensor) -> list[Tensor]:
-        """None."""
-        return []
 
     def forward(self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None) -> Tensor:
         return torch.zeros(*query.known.shape, self.width, device=query.known.device)

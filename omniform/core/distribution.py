@@ -109,6 +109,10 @@ class Distribution(ABC):
         """(B, L): the cross-entropy with the uniform distribution, which is what label smoothing adds."""
         raise BadArgument(f"label smoothing needs a categorical head, not {type(self).__name__}")
 
+    def logit(self, content: Says) -> Tensor:
+        """(B, L): what the head itself says of that content, before any softmax."""
+        raise BadArgument(f"choosing by logits needs a categorical head, not {type(self).__name__}")
+
     def of(self, kind: int) -> Distribution:
         """As tokens of this kind have it, where several kinds are spoken of (heads.by_kind); else itself."""
         return self

@@ -53,6 +53,10 @@ class Categorical(Distribution):
     def even(self) -> Tensor:
         return -self.logits.float().log_softmax(-1).mean(-1).sum(-1)
 
+    def logit(self, content: Says) -> Tensor:
+        assert content.ids is not None
+        return self.logits.float().gather(-1, content.ids.unsqueeze(-1)).squeeze(-1).sum(-1)
+
     def book(self, number: int) -> Self:
         """One codebook's alone."""
         return type(self)(self.logits[:, :, number : number + 1])

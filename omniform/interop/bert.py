@@ -35,6 +35,14 @@ def _mask_id(text: Mapping[str, Any] | None, vocab: int) -> int:
     return int(found)
 
 
+def block(ours: str, its: str) -> list[Tie]:
+    """One layer of theirs, by what its names begin with on both sides."""
+    ties = fused(ours + "mixer.qkv.each.0", [f"{its}attention.self.{x}" for x in ("query", "key", "value")])
+    ties += linear(ours + "mixer.out.each.0", its + "attention.output.dense") + linear(ours + "norm_mixer", its + "attention.output.LayerNorm")
+    ties += linear(ours + "mlp.feed.each.0.up", its + "intermediate.dense") + linear(ours + "mlp.feed.each.0.down", its + "output.dense")
+    return ties + linear(ours + "norm_mlp", its + "output.LayerNorm")
+
+
 @dataclass(frozen=True)
 class Body:
     """What a BERT is in either use: changes to the recipe, and the ties of everything below the head."""
@@ -69,20 +77,12 @@ def body(config: Mapping[str, Any], text: Mapping[str, Any] | None, prefix: str 
         "network.head.eps": eps,
     }
     theirs = prefix + "embeddings."
-
-    def block(i: int) -> list[Tie]:
-        ours, its = f"{_MAIN}backbone.blocks.{i}.", f"{prefix}encoder.layer.{i}."
-        ties = fused(ours + "mixer.qkv.each.0", [f"{its}attention.self.{x}" for x in ("query", "key", "value")])
-        ties += linear(ours + "mixer.out.each.0", its + "attention.output.dense") + linear(ours + "norm_mixer", its + "attention.output.LayerNorm")
-        ties += linear(ours + "mlp.feed.each.0.up", its + "intermediate.dense") + linear(ours + "mlp.feed.each.0.down", its + "output.dense")
-        return ties + linear(ours + "norm_mlp", its + "output.LayerNorm")
-
     ties = (
         same(_MAIN + "embed.tables.0.weight", theirs + "word_embeddings.weight"),
         same(_MAIN + "embed.positions.0.table", theirs + "position_embeddings.weight"),
         same(_MAIN + "embed.kinds.weight", theirs + "token_type_embeddings.weight"),
         *linear(_MAIN + "embed.norm", theirs + "LayerNorm"),
-        *layers(depth, block),
+        *layers(depth, lambda i: block(f"{_MAIN}backbone.blocks.{i}.", f"{prefix}encoder.layer.{i}.")),
     )
     return Body(changes, ties)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Share of places still hidden at a progress u in [0, 1]: 1 at 0, 0 at 1."""
 
-Choose = Literal["confidence", "random", "independent"]
+Choose = Literal["confidence", "logit", "random", "independent"]
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,16 @@ def asked(tokens: Tokens, known: Tensor, progress: Tensor, time: Tensor | None =
 class Masked(Process[Unmasking]):
     """In training a share of the places is hidden and answered; in generation everything is hidden, and shown over `steps` questions.
 
-    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "random" (MAR:
-    an order a row), "independent" (MDLM, arXiv:2406.07524: each place by itself, the reverse of the noising). ratio, the share hidden in training: that of the
-    "schedule" at a uniform progress; a number (BERT); (low, mean, sd): a normal cut to [low, 1], one a batch (MAR's code); ("beta", a, b): whole a and b, one a
-    batch and nothing known or hidden altogether (AutoNAT's and ENAT's code); ("uniform", low, high): one a row (MMM's code). spoil: of the places to be
-    answered, the share that shows a random code in place of the mask, and the share that shows its own (BERT, arXiv:1810.04805, section 3.1). temperature: of
-    what is drawn, falling linearly to a thousandth (ENAT's code); None: sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper
-    bound of the nll; "even": hidden places count alike. smoothing: of labels. run: a time for each run of so many places, with weight "bound" (block
-    diffusion). timed: the network is told the share that is shown, as time (Meissonic's). whole: the noise is all there at the first question and none at the
-    last (aMUSEd's code), not a step further as in MaskGIT.
+    schedule: the hidden share over progress. choose, which places are shown: "confidence" (MaskGIT; noise: Gumbel noise on it, falling to zero), "logit" (the
+    same by the logit in place of the log-probability: TiTok's code), "random" (MAR: an order a row), "independent" (MDLM, arXiv:2406.07524: each place by
+    itself, the reverse of the noising). ratio, the share hidden in training: that of the "schedule" at a uniform progress; a number (BERT); (low, mean, sd): a
+    normal cut to [low, 1], one a batch (MAR's code); ("beta", a, b): whole a and b, one a batch and nothing known or hidden altogether (AutoNAT's and ENAT's
+    code); ("uniform", low, high): one a row (MMM's code). spoil: of the places to be answered, the share that shows a random code in place of the mask, and the
+    share that shows its own (BERT, arXiv:1810.04805, section 3.1). temperature: of what is drawn, falling linearly to a thousandth (ENAT's code); None:
+    sampling's own. weight "bound": by the rate of unmasking, so that the loss is an upper bound of the nll; "even": hidden places count alike. smoothing: of
+    labels. run: a time for each run of so many places, with weight "bound" (block diffusion). timed: the network is told the share that is shown, as time
+    (Meissonic's). whole: the noise is all there at the first question and none at the last (aMUSEd's code), not a step further as in MaskGIT. cool (a, b):
+    noise and temperature fall by a + b f besides, f being what is left of them (TiTok's code divides its logits by 0.5 + 0.8 f).
     """
 
     likelihood = "bound"
@@ -92,18 +93,19 @@ class Masked(Process[Unmasking]):
         spoil: tuple[float, float] = (0.0, 0.0),
         space: Space | None = None,
         whole: bool = False,
+        cool: tuple[float, float] = (1.0, 0.0),
     ):
         super().__init__()
         if schedule not in SCHEDULES:
             raise BadArgument(f"a masking schedule is one of {', '.join(SCHEDULES)}, not {schedule!r}")
-        if choose not in ("confidence", "random", "independent"):
-            raise BadArgument(f"places are chosen by 'confidence', 'random' or 'independent', not {choose!r}")
+        if choose not in get_args(Choose):
+            raise BadArgument(f"places are chosen by 'confidence', 'logit', 'random' or 'independent', not {choose!r}")
         if steps < 1:
             raise BadArgument(f"a sample takes at least one step, not {steps}")
         self.steps, self.schedule, self.choose, self.noise, self.ratio, self.weight, self.smoothing = steps, schedule, choose, noise, ratio, weight, smoothing
         if any(spoil) and (space is None or not space.vocab):
             raise BadArgument("places are spoiled by codes of the space, and this one has none; leave spoil out")
-        self.whole = whole
+        self.whole, self.cool = whole, cool
         self.run, self.timed, self.temperature, self.spoil, self.vocab = run, timed, temperature, spoil, space.vocab if space is not None else ()
         self.sampling = sampling or Sampling()
         if isinstance(ratio, tuple) and isinstance(ratio[0], str):
@@ -246,9 +248,9 @@ class Masked(Process[Unmasking]):
             tokens = self._drawn_at(answer, state.tokens, reveal, rng)
         else:
             drawn = answer.distribution.sample(rng=rng.split("draw"), how=self._drawing(state.step))
-            belief = answer.distribution.confidence(drawn)
-            fallen = state.step / max(self.steps - 1, 1) if self.whole else u[:, None]
-            belief = belief + self.noise * (1 - fallen) * rng.split("noise").gumbel(belief.shape).to(belief.device)
+            belief = answer.distribution.logit(drawn) if self.choose == "logit" else answer.distribution.confidence(drawn)
+            left_over = 1 - (state.step / max(self.steps - 1, 1) if self.whole else u[:, None])
+            belief = belief + self.noise * self._cooled(left_over) * rng.split("noise").gumbel(belief.shape).to(belief.device)
             rank = torch.where(hidden, belief, torch.inf).argsort(-1).argsort(-1)  # the least sure first
             reveal = hidden & (rank >= left[:, None])
             tokens = state.tokens.where(~reveal, drawn)
@@ -264,7 +266,11 @@ class Masked(Process[Unmasking]):
         """How this step draws."""
         if self.temperature is None:
             return self.sampling
-        return replace(self.sampling, temperature=max(self.sampling.temperature * self.temperature * (1 - (step + 1) / self.steps), 1e-3))
+        return replace(self.sampling, temperature=max(self.sampling.temperature * self.temperature * self._cooled(1 - (step + 1) / self.steps), 1e-3))
+
+    def _cooled(self, share: Any) -> Any:
+        """Of noise and temperature, where a linear fall leaves such a share."""
+        return share * (self.cool[0] + self.cool[1] * share)
 
     def _drawn_at(self, answer: Answer, tokens: Tokens, reveal: Tensor, rng: Rng) -> Tokens:
         """Draws only where something is to be shown: a denoising head is dear. What is drawn together is drawn everywhere, and shown there only."""

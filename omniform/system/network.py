@@ -78,7 +78,7 @@ class _Beside:
     """A branch's embedding."""
 
     def __init__(self, embed: Any, mask: Tensor):
-        self.embed, self.mask, self.places = embed, mask, embed.places
+        self.embed, self.mask, self.places, self.ahead = embed, mask, embed.places, embed.ahead
 
     def __call__(self, query: Query, start: Tensor | None = None, add: Tensor | None = None, places: list[Tensor] | None = None) -> Tensor:
         x = self.embed(replace(query, known=torch.ones_like(query.known)), None, add, places)

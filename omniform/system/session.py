@@ -122,7 +122,7 @@ class Session:
         ids = tokens.ids
         if prefix is not None:
             front = prefix.tokens.shape[1]
-            x = torch.cat([prefix.tokens.to(x.dtype), x], 1)
+            x = torch.cat([tower.embed.ahead(prefix.tokens).to(x.dtype), x], 1)
             before = prefix.doc
             coord = torch.cat([coord.new_zeros(coord.shape[0], front, coord.shape[2]), coord], 1)
             kind, doc = torch.cat([torch.zeros_like(before), kind], 1), torch.cat([before, doc], 1)
@@ -220,7 +220,7 @@ class Session:
             wanted=frozenset(),
         )
         with torch.no_grad():  # what is remembered is not differentiated through
-            tower.backbone(prefix.tokens, env)
+            tower.backbone(tower.embed.ahead(prefix.tokens), env)
         record.extend(turn, zero, prefix.doc)
         record.prefixed = True
 

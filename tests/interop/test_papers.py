@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,12 @@ def listed(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 LISTS = {name: listed(name) for name in PAPERS}
-REFUSED = {"titok-maskgit": {"L-32", "B-64"}}
 
 
 def test_every_published_size_is_listed():
     for name, sizes in LISTS.items():
         published = set(paper(name).sizes) - {"XL/2-GVP", "XL/2-VP"}  # SiT's paths: the same network
-        assert set(sizes) == published - REFUSED.get(name, set()), name
+        assert set(sizes) == published, name
 
 
 @pytest.mark.parametrize("name, size", [(name, size) for name, sizes in LISTS.items() for size in sizes])
@@ -59,7 +59,7 @@ def test_a_table_is_one_to_one_and_complete(name, size):
     assert all(any(re.fullmatch(pattern, n) for n in left) for pattern, _ in table.ignored), "something is ignored that they do not have"
 
 
-def small(name):
+def small(name, size=None):
     """A recipe of the family with a narrow network of its real kind."""
     if name == "titok":
         return titoks.small()
@@ -74,13 +74,13 @@ def small(name):
             changes |= {f"network.towers.deep.backbone.{k}": v for k, v in deep.items()}
             changes |= {f"network.backbone.{k}": v for k, v in deep.items() if k != "depth"}
         changes |= {"network.backbone.block.mlp.hidden": 24, "network.backbone.rotary.head_width": 8} if name == "llamagen" else {}
-        changes |= {"network.backbone.depth": 5} if name == "titok-maskgit" else {}
-    return paper(name, "S-128" if name == "titok-maskgit" else None).but(changes, sizes={}, tiny={}, facts=())
+        changes |= {"network.backbone.depth": 5} if size == "S-128" else {}
+    return paper(name, size).but(changes, sizes={}, tiny={}, facts=())
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_weights_go_there_and_back(name):
-    own = own_of(small(name))
+@pytest.mark.parametrize("name, size", [*((name, None) for name in PAPERS), ("titok-maskgit", "S-128")])
+def test_weights_go_there_and_back(name, size):
+    own = own_of(small(name, size))
     table = PAPERS[name].table(own)
     theirs = {n: torch.randn(shape) for n, shape in table.their_shapes(own).items()}
     ours = table.ours(own, theirs.__getitem__)
@@ -94,10 +94,6 @@ def test_weights_go_there_and_back(name):
         weight, bias = (y[f"blocks.5.proj_txt.{x}"] for y, x in ((theirs, "weight"), (theirs, "bias")))
         assert torch.equal(back.pop("blocks.5.proj_txt.weight"), theirs.pop("blocks.5.proj_txt.weight") + bias[:, None])
         assert weight.shape == (16, 1001) and not back.pop("blocks.5.proj_txt.bias").any() and theirs.pop("blocks.5.proj_txt.bias") is bias
-    if name == "titok-maskgit":  # the class's place enters every row of the classes and leaves as zeros
-        first = theirs["pos_embed"][:, :1].clone()
-        assert not back["pos_embed"][:, 0].any() and first.any()
-        theirs["pos_embed"][:, 0], theirs["embeddings.weight"][4097:] = 0, theirs["embeddings.weight"][4097:] + first[0]
     turned = {n for n in theirs if n.endswith(("t_embedder.mlp.0.weight", "time_embed.mlp.0.weight", "final_norm.weight"))}  # by angles, from one: to rounding
     assert theirs.keys() == back.keys()
     for n in theirs:
@@ -186,22 +182,34 @@ def test_a_flow_that_is_told_texts_is_not_one_that_is_told_classes(tmp_path):
     assert load_paper(tmp_path / "x.safetensors", recipe).process.maps == 6
 
 
-def test_a_generator_that_norms_its_class_is_refused(tmp_path):
-    from omniform.interop.adopting import load_paper
+@pytest.mark.parametrize("size, heads, depth", [("L-32", 2, 2), ("B-64", 4, 3)])
+def test_titoks_generator_is_a_bert_with_classes_among_its_codes(tmp_path, size, heads, depth):
+    """The official one is this module of transformers with a linear map behind it: the class's id first, then codes, 4096 where they are hidden."""
+    from transformers import BertConfig, BertModel
 
-    recipe = small("titok-maskgit")
-    own = own_of(recipe)
-    table = PAPERS["titok-maskgit"].table(own)
-    theirs = {n: torch.randn(shape) for n, shape in table.their_shapes(own).items()}
-    save_file({"model.embeddings.word_embeddings.weight": torch.zeros(5098, 16)}, tmp_path / "bert.safetensors")
-    save_file(theirs, tmp_path / "uvit.safetensors")
-    for file, asked in (("bert", recipe), ("bert", paper("titok-maskgit", "L-32")), ("uvit", paper("titok-maskgit", "B-64"))):
-        with pytest.raises(CheckpointError, match="of L-32 and B-64 .* are not read"):
-            load_paper(tmp_path / f"{file}.safetensors", asked)
-    system = load_paper(tmp_path / "uvit.safetensors", recipe)
-    both = theirs["embeddings.weight"][4097:] + theirs["pos_embed"][0, 0]  # a class and where it stands, none of them the last
-    assert torch.equal(system.conditioning.parts["label"].table.weight, both)
-    assert torch.equal(system.network.towers["main"].embed.mask, theirs["embeddings.weight"][4096])
+    from omniform.interop.adopting import load_paper
+    from omniform.processes.masked import asked
+
+    length, said = int(size[2:]), {"hidden_size": 32, "num_hidden_layers": depth, "num_attention_heads": heads, "intermediate_size": 128, "hidden_act": "gelu"}
+    torch.manual_seed(0)
+    config = BertConfig(**said, vocab_size=4096 + 1 + 1000 + 1, max_position_embeddings=1 + length, layer_norm_eps=1e-12, pad_token_id=None)
+    model, head = BertModel(config, add_pooling_layer=False).eval(), torch.nn.Linear(32, 4096)
+    model.lm_head = head
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            p.copy_(torch.randn(p.shape) * (1.0 if "_embeddings" in n else 0.2) + (n.endswith("LayerNorm.weight")))
+    save_file({f"model.{n}": x.contiguous() for n, x in model.state_dict().items()}, tmp_path / "x.safetensors")
+    narrow = {"network.width": 32, "network.backbone.depth": depth, "network.backbone.block.mixer.heads": heads}
+    system = load_paper(tmp_path / "x.safetensors", paper("titok-maskgit", size).but(narrow, sizes={}, tiny={}, facts=()))
+    ids, known, label = torch.randint(0, 4096, (3, length)), torch.rand(3, length) < 0.5, torch.tensor([0, 7, 999])
+    question = asked(replace(system.codec.space.blank(3), ids=ids[..., None]), known, torch.zeros(3))
+    for told, first in (({"label": label}, 4097 + label), ({}, torch.full((3,), 5097))):
+        with torch.no_grad():
+            want = head(model(torch.cat([first[:, None], torch.where(known, ids, 4096)], 1))[0][:, 1:])
+            got = system.network.open(system.conditioning.context(told, 3))(question).distribution.logits[:, :, 0]
+        assert float((got - want).abs().max() / want.abs().max()) < 1e-5
+    with pytest.raises(CheckpointError, match="the checkpoint has no 'embeddings.weight'"):
+        load_paper(tmp_path / "x.safetensors", small("titok-maskgit", "S-128"))
 
 
 def test_safetensors_need_no_permission(letters):

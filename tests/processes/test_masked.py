@@ -236,6 +236,43 @@ def test_a_temperature_that_falls():
     assert 0.2 < float(best[first].float().mean()) < 0.5 and bool(best[last].all())
 
 
+class Said:
+    """A generator whose Gumbel noise is given."""
+
+    def __init__(self, draws):
+        self.draws = list(draws)
+
+    def split(self, label):
+        return self
+
+    def gumbel(self, shape):
+        return self.draws.pop(0).reshape(shape)
+
+
+def test_choosing_by_logits_and_cooling_as_titok_does():
+    """Logits divided by 0.5 + 0.8 f; a code is the greatest of them and noise times f T; those of the greatest sum of their logit and such noise are shown."""
+    g, num, steps, warm = torch.Generator().manual_seed(0), 24, 5, 3.0
+    space = Space(axes=(Axis("time", num),), vocab=(V,))
+    logits = torch.randn(1, num, V, generator=g) * 2 + 3 * torch.randn(1, num, 1, generator=g)
+    process = Masked(steps, "arccos", choose="logit", noise=warm, temperature=warm, cool=(0.5, 0.8))
+    state = process.init(space.blank(2), rng=Rng.seeded(0, 2))
+    ids = torch.full((2, num), V)
+    for step in range(steps):
+        f = 1 - (step + 1) / steps
+        draws, noise = (-(-torch.rand(2, num, *more, generator=g).log()).log() for more in ((V,), ()))
+        sharp = logits.expand(2, -1, -1) / (0.5 + 0.8 * f)
+        code = (sharp + f * warm * draws).argmax(-1)
+        belief = torch.where(ids == V, sharp.gather(-1, code[..., None])[..., 0] + f * warm * noise, torch.inf)
+        hidden = max(1, min(math.floor(num * math.acos(1 - f) * 2 / math.pi), int((ids[0] == V).sum()) - 1)) if step + 1 < steps else 0
+        shown = torch.zeros_like(belief, dtype=torch.bool).scatter(1, belief.argsort(-1)[:, hidden:], True)
+        ids = torch.where((ids == V) & shown, code, ids)
+        state = process.step(Still(logits[:, :, None]), state, rng=Said([draws, noise]))
+        assert torch.equal(torch.where(state.known, state.tokens.ids[..., 0], V), ids)
+    assert bool(state.done.all())
+    with pytest.raises(BadArgument, match="choosing by logits needs a categorical head, not Bits"):
+        process.step(lambda query: Answer(Bits(torch.zeros(2, num, 2))), process.init(space.blank(2), rng=Rng.seeded(0, 2)), rng=Rng.seeded(0, 2))
+
+
 @pytest.mark.parametrize(
     "bad", [{"steps": 0}, {"schedule": "sine"}, {"choose": "best"}, {"ratio": ("beta", 1.5, 2)}, {"ratio": ("uniform", 0.9, 0.5)}, {"ratio": ("gamma", 1, 1)}]
 )

@@ -17,9 +17,9 @@ from omniform.backbones.mlp import Mlp
 from omniform.backbones.positions import LearnedPositions, Rotary
 from omniform.backbones.stack import Stack
 from omniform.core.errors import BadArgument, LaneError, TurnError
-from omniform.core.net import Context, Encoded
+from omniform.core.net import Context, Encoded, alone
 from omniform.core.order import BlocksOf, Order, Raster
-from omniform.core.query import PRELUDE, Query
+from omniform.core.query import PRELUDE, Query, visible
 from omniform.core.rng import Rng
 from omniform.core.spec import Spec
 from omniform.core.tokens import Axis, Space
@@ -47,11 +47,12 @@ KINDS = {
 }
 
 
-def network(kind="plain", time=False):
+def network(kind="plain", time=False, **embedded):
     torch.manual_seed(0)
     how = KINDS[kind]
     block = Spec(PreNorm, {"mixer": Spec(Attention, {"heads": 4, **how.get("mixer", {})}), "mlp": Spec(Mlp), **how.get("block", {})})
-    embed, stack = Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0}), Spec(Stack, {"depth": 2, "block": block, **how.get("stack", {})})
+    embed = Spec(Embed, {"positions": (Spec(LearnedPositions),), "std": 1.0, **embedded})
+    stack = Spec(Stack, {"depth": 2, "block": block, **how.get("stack", {})})
     made = Network(D, SPACE, embed, stack, Spec(CategoricalHead), time=Spec(TimeEmbedding) if time else None)
     g = torch.Generator().manual_seed(1)
     for p in made.parameters():
@@ -221,6 +222,30 @@ def test_rotations_may_turn_by_what_is_told(told, turned):
         net.towers["main"].backbone.blocks[0].register_forward_pre_hook(lambda block, args: found.append(args[1].rotation))
         net.open(Context(B, prefix=said, ordered=True))(query())
         assert torch.allclose(found[0].cos, want.cos.double()) and torch.allclose(found[0].sin, want.sin.double())
+
+
+@pytest.mark.parametrize("norm, kinds", [(False, 0), (True, 2)])
+def test_a_prefix_that_enters_by_the_embedding_is_a_longer_sequence_of_ids(norm, kinds):
+    """Two classes are said as ids of a greater table at the first places of a longer sequence, or as a prefix with places of its own: one answer."""
+    net, said, asked = network(norm=norm, kinds=kinds, prefix=2), torch.tensor([[0, 1], [2, 2], [1, 0]]), query(Together())
+    classes, embed, wide = normal(3, D, seed=9), net.towers["main"].embed, Space(axes=(Axis("time", 2 + L),), vocab=(V + 3,))
+    every = Embed(D, wide, positions=(Spec(LearnedPositions),), norm=norm, kinds=kinds).double()
+    every.load_state_dict({n: x for n, x in embed.state_dict().items() if n not in ("front", "tables.0.weight", "positions.0.table")}, strict=False)
+    every.tables[0].weight.copy_(torch.cat([embed.tables[0].weight, classes]))
+    every.positions[0].table.copy_(torch.cat([embed.front, embed.positions[0].table]))
+    ids = torch.cat([V + said[..., None], asked.tokens.ids], 1)
+    zero = torch.zeros(B, 2 + L, dtype=torch.long)
+    x = every(Query(replace(wide.blank(B), ids=ids), zero == 0, zero, zero, torch.zeros(B)))
+    told = Context(B, prefix=replace(encoded(2), tokens=classes[said]))
+    for turn in (0, PRELUDE):  # after the prefix, which is then read alone, or one with it
+        at = torch.cat([torch.full((B, 2), PRELUDE), torch.full((B, L), turn)], 1)
+        whole = replace(alone(B, 2 + L), turn=at, pattern="any", mask=visible(at, zero, zero)[:, None])
+        want = net.towers["main"].head(net.towers["main"].backbone(x, whole)).logits[:, 2:]
+        for memory in ("nothing", "recall", "kv"):
+            session = net.open(told, memory=memory)
+            same(logits(session(replace(asked, turn=at[:, 2:]), remember=memory != "nothing")), want)
+    with pytest.raises(BadArgument, match=r"a prefix of 2 and one of 3 came; set network\.embed\.prefix to 3"):
+        net.open(context("plain", 3))(asked)
 
 
 def test_padding_of_the_prefix_and_of_the_cross_attended_is_not_heard():
