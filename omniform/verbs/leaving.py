@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from omniform.core.errors import CheckpointError
-from omniform.interop.card import card
-from omniform.interop.exporting import exported
 from omniform.interop.hub import repository_of, send
+from omniform.interop.leaving.card import card
+from omniform.interop.leaving.exporting import exported
 from omniform.system import build as system_build
 from omniform.system.storage import find_folder, read_folder, write_folder
 from omniform.system.system import CodecSystem, System

@@ -18,7 +18,7 @@ from omniform.codecs.patched import PatchedConvolutions
 from omniform.core.errors import RecipeError
 from omniform.core.spec import Spec
 from omniform.interop.adopting import adopt
-from omniform.interop.coders import coded
+from omniform.interop.leaving.coders import coded
 
 from .cards import opened
 from .test_autoencoders import KLS, VQS

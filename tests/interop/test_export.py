@@ -36,7 +36,7 @@ from omniform.core.errors import BadArgument, RecipeError
 from omniform.core.net import Context
 from omniform.core.spec import Spec
 from omniform.interop.adopting import adopt
-from omniform.interop.calls import Call
+from omniform.interop.leaving.calls import Call
 from omniform.processes.masked import asked
 
 from .cards import opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omniform.interop.denoisers import Denoiser, Latents
+from omniform.interop.leaving.denoisers import Denoiser, Latents
 from omniform.processes.flow import Flow
 from omniform.system.system import System
 

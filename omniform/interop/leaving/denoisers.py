@@ -15,7 +15,7 @@ from omniform.codecs.folded import Folded
 from omniform.codecs.patch import Patches
 from omniform.core.errors import RecipeError
 from omniform.interop import pictures, streams
-from omniform.interop.comparing import OTHER, at, filled
+from omniform.interop.leaving.comparing import OTHER, at, filled
 from omniform.interop.ties import Reading
 from omniform.system.system import System
 

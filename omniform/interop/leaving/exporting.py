@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from omniform.core.errors import BadArgument, RecipeError, nearest
-from omniform.interop.calls import as_onnx, as_program
-from omniform.interop.card import card
-from omniform.interop.comparing import Left
-from omniform.interop.departing import to_diffusers
-from omniform.interop.speaking import to_transformers
+from omniform.interop.leaving.calls import as_onnx, as_program
+from omniform.interop.leaving.card import card
+from omniform.interop.leaving.comparing import Left
+from omniform.interop.leaving.departing import to_diffusers
+from omniform.interop.leaving.speaking import to_transformers
 from omniform.system.system import CodecSystem, System
 
 

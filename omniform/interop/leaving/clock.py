@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omniform.backbones.embed import TimeEmbedding
 from omniform.core.errors import RecipeError
-from omniform.interop.comparing import OTHER
+from omniform.interop.leaving.comparing import OTHER
 from omniform.processes.flow import Flow
 from omniform.processes.grids import grid
 from omniform.processes.paths import Betas

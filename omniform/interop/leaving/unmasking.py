@@ -10,9 +10,9 @@ import torch
 from omniform.core.distribution import Sampling
 from omniform.core.errors import RecipeError
 from omniform.interop import masked
-from omniform.interop.coders import coded
-from omniform.interop.comparing import OTHER, Left, at, filled, fitted, nearest_of, network_of
-from omniform.interop.writing import model, pipeline
+from omniform.interop.leaving.coders import coded
+from omniform.interop.leaving.comparing import OTHER, Left, at, filled, fitted, nearest_of, network_of
+from omniform.interop.leaving.writing import model, pipeline
 from omniform.processes.masked import Masked
 from omniform.system.system import System
 

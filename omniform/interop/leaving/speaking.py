@@ -20,8 +20,8 @@ from omniform.core.errors import RecipeError
 from omniform.core.order import Raster
 from omniform.core.spec import Spec
 from omniform.interop import bert, language, t5
-from omniform.interop.comparing import OTHER, Left, at, fitted, nearest_of, network_of, plain
-from omniform.interop.spelling import MASK, START, STOP, spelled
+from omniform.interop.leaving.comparing import OTHER, Left, at, fitted, nearest_of, network_of, plain
+from omniform.interop.leaving.spelling import MASK, START, STOP, spelled
 from omniform.interop.ties import Reading
 from omniform.processes.autoregress import Autoregress
 from omniform.processes.feeds import Shift

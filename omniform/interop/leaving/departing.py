@@ -11,14 +11,15 @@ from collections.abc import Callable
 from omniform.codecs.folded import Folded
 from omniform.core.errors import RecipeError
 from omniform.core.process import Process
-from omniform.interop import coders, schedulers, unmasking
-from omniform.interop.clock import clocked
-from omniform.interop.coders import coded
-from omniform.interop.comparing import OTHER, Fit, Left, at, fitted, nearest_of, network_of
-from omniform.interop.denoisers import DENOISERS, HAS, Denoiser, Latents, latents_of
-from omniform.interop.opening import denoised
+from omniform.interop import schedulers
+from omniform.interop.leaving import coders, unmasking
+from omniform.interop.leaving.clock import clocked
+from omniform.interop.leaving.coders import coded
+from omniform.interop.leaving.comparing import OTHER, Fit, Left, at, fitted, nearest_of, network_of
+from omniform.interop.leaving.denoisers import DENOISERS, HAS, Denoiser, Latents, latents_of
+from omniform.interop.leaving.opening import denoised
+from omniform.interop.leaving.writing import model, pipeline
 from omniform.interop.pictures import MAIN
-from omniform.interop.writing import model, pipeline
 from omniform.processes.flow import Flow
 from omniform.processes.masked import Masked
 from omniform.system.system import CodecSystem, System

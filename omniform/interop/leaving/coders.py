@@ -19,7 +19,7 @@ from omniform.core.codec import Codec
 from omniform.core.errors import CheckpointError
 from omniform.core.spec import Spec
 from omniform.interop import autoencoders, clips
-from omniform.interop.comparing import apart, difference, plain
+from omniform.interop.leaving.comparing import apart, difference, plain
 from omniform.interop.ties import Reading
 
 HAS = "of codecs, diffusers has AutoencoderKL, VQModel, AutoencoderKLWan and AutoencoderKLLTXVideo here"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from omniform.interop.comparing import at, filled
+from omniform.interop.leaving.comparing import at, filled
 from omniform.system.system import System
 
 
