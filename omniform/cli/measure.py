@@ -36,7 +36,7 @@ def score(
     system = system_of(run, bare)
     if isinstance(system.codec, Pretrained) and Path(data).is_file():
         return _text(system, Path(data), window, seed, as_json, context.obj["progress"])
-    answer = scored(system, opened_data(data, data_option), num, seed=seed, progress=context.obj["progress"])
+    answer = scored(system, opened_data(data, data_option, system.recipe.shape), num, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)
     sign = "" if answer["kind"] == "exact" else "at most "
@@ -89,7 +89,7 @@ def evaluate(
     from omniform.verbs import evaluate as evaluated
 
     system = system_of(run, bare)
-    answer = evaluated(system, opened_data(data, data_option), num, encoder=features, seed=seed, progress=context.obj["progress"])
+    answer = evaluated(system, opened_data(data, data_option, system.recipe.shape), num, encoder=features, seed=seed, progress=context.obj["progress"])
     if as_json:
         return say_json(answer)
     if "rfid" in answer:

@@ -141,6 +141,7 @@ def _recorded(out: Path) -> tuple[Any, Any, dict[str, Any]]:
 
 def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """System, data and knobs of what was asked for."""
+    from omniform import recipes
     from omniform.core.errors import BadArgument
     from omniform.verbs.building import build, system_at
 
@@ -155,11 +156,14 @@ def _understood(asked: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         knobs["objective"] = Spec(named(asked["objective"]), learnt)
     elif learnt:
         raise BadArgument(f"--set objective.{next(iter(learnt))} speaks of an objective and none is asked for; write --objective NAME")
-    data = opened_data(asked["data"], asked["data_option"])
     if is_recipe(asked["name"]):
-        system = build(asked["name"], asked["size"], data, codec=asked["codec"], encoder=asked.get("encoder"), changes=changes, seed=asked["seed"])
+        codec = None if asked["codec"] is None else system_at(asked["codec"])
+        shape = (recipes.get(asked["name"]).sized(asked["size"]) if codec is None else codec.recipe).shape
+        data = opened_data(asked["data"], asked["data_option"], shape)
+        system = build(asked["name"], asked["size"], data, codec=codec, encoder=asked.get("encoder"), changes=changes, seed=asked["seed"])
     else:
         system = system_at(asked["name"])
+        data = opened_data(asked["data"], asked["data_option"], system.recipe.shape)
         if changes or asked["codec"] or asked.get("encoder") or asked["size"] != "tiny":
             said = next(iter(changes), "--codec" if asked["codec"] else "--encoder" if asked.get("encoder") else "--size")
             raise BadArgument(f"{asked['name']} is a trained system, which stays as it was built: leave out {said}, or train a recipe (omniform systems)")

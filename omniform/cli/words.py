@@ -92,11 +92,11 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
-def opened_data(where: str, given: Sequence[str]) -> Any:
-    """The data set of --data and --data-option."""
-    from omniform.data import open_data
+def opened_data(where: str, given: Sequence[str], shape: tuple[int, ...] = ()) -> Any:
+    """The data set of --data and --data-option, for examples of a shape if one is expected."""
+    from omniform.verbs.building import opened
 
-    return open_data(where, **pairs(given, "--data-option"))
+    return opened(where, shape, **pairs(given, "--data-option"))
 
 
 def say_json(value: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +104,7 @@ def open_data(where: str | Path, **options: Any) -> Dataset:
     if not isinstance(where, (str, Path)) or not str(where):
         raise BadArgument(f"expected the name of a data set or a path, found {where!r}; the names are {', '.join(names())}")
     if isinstance(where, str) and where in ENTRIES:
-        module, _, function = ENTRIES[where].opener.partition(":")
-        opener = getattr(importlib.import_module(f"omniform.data.{module}"), function)
+        opener = _opener(where)
         accepted(where, opener, options)
         return opener(**options)
     path = Path(where).expanduser()
@@ -116,3 +117,13 @@ def open_data(where: str | Path, **options: Any) -> Dataset:
         raise DataError(f"expected pictures (png, jpg, webp, gif, bmp) or .txt files in {path}, found neither; put some there")
     accepted("text", from_text, options)
     return from_text(path, **options)
+
+
+def takes(where: str | Path, option: str) -> bool:
+    """Whether a data set by this name can be asked for an option."""
+    return isinstance(where, str) and where in ENTRIES and option in inspect.signature(_opener(where)).parameters
+
+
+def _opener(name: str) -> Callable[..., Dataset]:
+    module, _, function = ENTRIES[name].opener.partition(":")
+    return getattr(importlib.import_module(f"omniform.data.{module}"), function)

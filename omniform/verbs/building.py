@@ -14,6 +14,7 @@ from omniform.core.codec import Codec, LearnedCodec
 from omniform.core.errors import BadArgument, CheckpointError, CodecError, OmniformError, RecipeError, ShapeError, nearest
 from omniform.core.spec import Spec
 from omniform.data import Dataset, open_data
+from omniform.data.catalog import takes
 from omniform.interop import adopting
 from omniform.interop.encoders import attach
 from omniform.system import build as system_build
@@ -29,9 +30,13 @@ from omniform.verbs.hearing import heard_by
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
 
-def opened(data: Dataset | str | Path, **options: Any) -> Dataset:
-    """A data set, or the one of a name or path."""
-    return data if isinstance(data, Dataset) else open_data(data, **options)
+def opened(data: Dataset | str | Path, shape: tuple[int, ...] = (), **options: Any) -> Dataset:
+    """A data set, or the one of a name or path. shape: of the examples that are expected; clips that may be of any length have as many frames, unless options
+    say otherwise."""
+    if isinstance(data, Dataset):
+        return data
+    frames = {"frames": shape[0]} if len(shape) == 4 and "frames" not in options and takes(data, "frames") else {}
+    return open_data(data, **frames, **options)
 
 
 def build(
@@ -51,7 +56,8 @@ def build(
     changes: by path ({"network.backbone.depth": 6}), the last word. seed: of the weights.
     """
     recipe = own = (recipes.get(name) if isinstance(name, str) else name).sized(size)
-    dataset = None if data is None else opened(data)
+    codec = system_at(codec) if isinstance(codec, str | Path) else codec
+    dataset = None if data is None else opened(data, recipe.shape if codec is None else codec.recipe.shape)
     if dataset is not None:
         if recipe.modality in ("image", "text", "video") and recipe.modality != dataset.modality:
             raise RecipeError(

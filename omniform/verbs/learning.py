@@ -69,7 +69,7 @@ def train(
     out/codec: for a quarter of the minutes, or for as many steps besides (4000 at the most). Where a run sees its data
     more than once, the tokens of a learned codec are made once. resume: go on with what is in `out`.
     """
-    dataset = opened(data)
+    dataset = opened(data, system.recipe.shape)
     suits(system, dataset)
     out = None if out is None else Path(out)
     if resume and out is None:

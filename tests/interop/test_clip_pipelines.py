@@ -24,6 +24,7 @@ from omniform.core.rng import Rng
 
 from .test_clips import latents, ltx
 from .test_pictures import near, stirred
+from .test_prompts import PROMPTS, t5_part
 from .test_streams import LTX, WAN
 
 STEPS, SHAPE = 4, (5, 3, 32, 64)
@@ -97,6 +98,22 @@ def test_clips_are_equal(name, scale, tmp_path):
     mine = (system.codec.decode(tokens) + 1) / 2
     assert float(((clip > 0) & (clip < 1)).float().mean()) > 0.1
     near(mine, clip, 1e-4)
+
+
+@torch.no_grad()
+def test_ltx_reads_prompts(tmp_path):
+    """Its T5 reads padding, which its transformer does not see."""
+    pipeline = ltx_video(FlowMatchEulerDiscreteScheduler(**BY_SIZE))
+    reader, tokenizer = t5_part(tmp_path / "parts")
+    pipeline = LTXPipeline(pipeline.scheduler, pipeline.vae, reader, tokenizer, pipeline.transformer)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(tmp_path / "whole")
+    system = of.load(tmp_path / "whole", shape=SHAPE)
+    system.process = system.process.but(steps=STEPS)
+    noise = torch.randn(2, 5, *(a.size for a in system.codec.space.axes), generator=torch.Generator().manual_seed(3))
+    how = {"num_frames": 5, "height": 32, "width": 64, "num_inference_steps": STEPS, "guidance_scale": 3.5, "output_type": "latent"}
+    said = pipeline(PROMPTS, latents=noise.flatten(2).mT, **how).frames
+    near(walked(system, packed(system, noise), {"text": PROMPTS}, 3.5).vec, said, 1e-4)
 
 
 def folder(place, name="wan", **index):

@@ -15,7 +15,7 @@ from ...core.spec import Spec
 from .. import clips, streams
 from ..schedulers import SCHEDULERS
 from ..ties import Reading
-from .shared import Parts, Pipeline, belong
+from .shared import Parts, Pipeline, Told, belong
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,6 @@ LTX = Pipeline(
     ),
     "AutoencoderKLLTXVideo",
     schedulers={"FlowMatchEulerDiscreteScheduler": SCHEDULERS["FlowMatchEulerDiscreteScheduler"]},
+    told=Told(t5="text_encoder", padded=True, trimmed=True),
     shaped=True,
 )

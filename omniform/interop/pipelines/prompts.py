@@ -55,7 +55,10 @@ class Prompted(FrozenEncoder):
         if self.told.t5 not in self.parts:
             return torch.zeros(length, self.features)
         reader: t5.T5Reader = self._reader(self.told.t5)
-        return reader.padded(text, length) if self.told.padded else reader.read(text, length)[0]
+        if not self.told.padded:
+            return reader.read(text, length)[0]
+        read = reader.padded(text, length)
+        return read[: len(reader.ids(text, length))] if self.told.trimmed else read
 
     def _reader(self, part: str) -> Any:
         if part not in self._built:

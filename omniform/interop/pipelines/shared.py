@@ -38,8 +38,9 @@ class Told:
 
     clips: whose vectors stand one after another. states: whether their penultimate states, side by side, are the first tokens. projected: whether their vectors
     are. t5: whose tokens come then. tokens: how many of those a caption has, where the transformer's part does not say how long captions are. padded: T5 reads
-    its padding too, and so does the transformer. lowered: the text is made lower case and its ends are stripped (PixArt; its clean_caption does more where the
-    libraries are installed that it needs). missing: what the transformer's configuration calls the width of T5's tokens, which are zeros where there is no T5.
+    its padding too, and so does the transformer; trimmed: which does not (LTX-Video). lowered: the text is made lower case and its ends are stripped (PixArt;
+    its clean_caption does more where the libraries are installed that it needs). missing: what the transformer's configuration calls the width of T5's tokens,
+    which are zeros where there is no T5.
     """
 
     clips: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Told:
     t5: str = ""
     tokens: int | None = None
     padded: bool = False
+    trimmed: bool = False
     lowered: bool = False
     missing: str = ""
 
