@@ -93,11 +93,12 @@ class Convolutions:
     """Encoder and decoder of VQGAN (Esser et al. 2021, arXiv:2012.09841, table 7) and latent diffusion (arXiv:2112.10752, appendix G and official code).
 
     widths: of each resolution, fine to coarse, halved between them. depth: residual blocks a resolution, one more in the decoder. groups: of the norms.
-    looks: attention between the two blocks in the middle. coarse: and behind each block of the coarsest resolution (VQGAN's official code). inner: channels of
-    the latents where the networks meet them, if others than the bottleneck's (before its map of 1 x 1). maps: whether there is such a map behind the encoder
-    and before the decoder. unit: pictures are from 0 to 1 inside (aMUSEd's), outside from -1 to 1 as everywhere. lean: as MaskGIT's code has it
-    (arXiv:2202.04200; with looks and maps false): no biases in blocks and in the first layer; a block that changes the width adds a map of what it says itself,
-    not of what it was told; halved by means; no block more in the decoder; the encoder's last layer is 1 x 1.
+    looks: attention between the two blocks in the middle. coarse: and behind each block of the coarsest resolution (VQGAN's official code), or so in encoder
+    and decoder (MAR's). inner: channels of the latents where the networks meet them, if others than the bottleneck's (before its map of 1 x 1). maps:
+    whether there is such a map behind the encoder and before the decoder. side: of its kernel, if another than 1 (VAR's). unit: pictures are from 0 to 1 inside
+    (aMUSEd's), outside from -1 to 1 as everywhere. lean: as MaskGIT's code has it (arXiv:2202.04200; with looks and maps false): no biases in blocks and in the
+    first layer; a block that changes the width adds a map of what it says itself, not of what it was told; halved by means; no block more in the decoder; the
+    encoder's last layer is 1 x 1.
     """
 
     def __init__(
@@ -108,16 +109,20 @@ class Convolutions:
         looks: bool = True,
         inner: int = 0,
         maps: tuple[bool, bool] = (True, True),
-        coarse: bool = False,
+        coarse: bool | tuple[bool, bool] = False,
         unit: bool = False,
         lean: bool = False,
+        side: int = 1,
     ):
         if not widths or depth < 1 or any(w < 1 or w % groups for w in widths):
             raise BadArgument(f"expected widths that {groups} groups divide and a depth of 1 or more, found {tuple(widths)} and {depth}")
         if inner and not all(maps):
             raise BadArgument("latents of another width than the bottleneck's need a map on both sides; give maps (True, True)")
+        if side < 1 or not side % 2:
+            raise BadArgument(f"expected an odd side of the maps' kernel, found {side}")
         self.widths, self.depth, self.groups, self.looks, self.inner, self.maps = tuple(widths), depth, groups, looks, inner, tuple(maps)
-        self.coarse, self.unit, self.lean = coarse, unit, lean
+        self.coarse = (coarse, coarse) if isinstance(coarse, bool) else tuple(coarse)
+        self.unit, self.lean, self.side = unit, lean, side
         self.stride, self.span = 1 << (len(widths) - 1), 0  # no frames
 
     def _middle(self) -> list[nn.Module]:
@@ -130,15 +135,18 @@ class Convolutions:
     def _widening(self, into: int, out: int) -> nn.Module:
         return Widening(into, out, self._norm, lambda into, out, side: nn.Conv2d(into, out, side, padding=side // 2, bias=not self.lean), self.lean)
 
+    def _map(self, into: int, out: int) -> nn.Module:
+        return nn.Conv2d(into, out, self.side, padding=self.side // 2)
+
     def _looking(self, width: int) -> nn.Module:
         return Looking(width, self._norm(width))
 
-    def _level(self, level: int, into: int, blocks: int) -> list[nn.Module]:
-        """Residual blocks of one resolution, the first of them from another width."""
+    def _level(self, level: int, into: int, blocks: int, coarse: bool) -> list[nn.Module]:
+        """Residual blocks of one resolution, the first of them from another width. coarse: attention behind each at the coarsest."""
         width, made = self.widths[level], []
         for number in range(blocks):
             made += [self._widening(width if number else into, width)]
-            made += [self._looking(width)] if self.coarse and level + 1 == len(self.widths) else []
+            made += [self._looking(width)] if coarse and level + 1 == len(self.widths) else []
         return made
 
     def encoder(self, colours: int, out: int) -> nn.Sequential:
@@ -147,18 +155,18 @@ class Convolutions:
         for level in range(len(self.widths)):
             before = self.widths[max(level - 1, 0)]
             layers += [nn.AvgPool2d(2) if self.lean else Halved(before)] if level else []
-            layers += self._level(level, before, self.depth)
+            layers += self._level(level, before, self.depth, self.coarse[0])
         side = 1 if self.lean else 3
         end = [nn.GroupNorm(self.groups, self.widths[-1], eps=1e-6), nn.SiLU(), nn.Conv2d(self.widths[-1], self.inner or out, side, padding=side // 2)]
-        return nn.Sequential(*layers, *self._middle(), *end, *([nn.Conv2d(self.inner or out, out, 1)] if self.maps[0] else []))
+        return nn.Sequential(*layers, *self._middle(), *end, *([self._map(self.inner or out, out)] if self.maps[0] else []))
 
     def decoder(self, into: int, colours: int) -> nn.Sequential:
         """The way back."""
-        layers: list[nn.Module] = [nn.Conv2d(into, self.inner or into, 1)] if self.maps[1] else []
+        layers: list[nn.Module] = [self._map(into, self.inner or into)] if self.maps[1] else []
         layers += [nn.Conv2d(self.inner or into, self.widths[-1], 3, padding=1), *self._middle()]
         before = self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
-            layers += self._level(level, before, self.depth + (not self.lean))
+            layers += self._level(level, before, self.depth + (not self.lean), self.coarse[1])
             layers += [Doubled(width)] if level else []
             before = width
         last = (ToUnit if self.unit else nn.Conv2d)(before, colours, 3, padding=1)

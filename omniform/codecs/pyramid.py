@@ -22,7 +22,8 @@ class Pyramid(Bottleneck):
 
     scales: the map sizes, whole numbers or (rows, columns), the last being the latent's own. Tokens lie scale by scale,
     at (scale, y, x) in the map's own grid. A map is enlarged bicubically and passed through one of `phis` convolutions,
-    h/2 + conv(h)/2. Cost: the mean over scales of commitment * |sg(f_k) - f|^2 + |f_k - sg(f)|^2, where f_k is the sum
+    h/2 + conv(h)/2: the one nearest to it of as many spread over the scales, or as phi_of says, a number a scale (of scales halfway between two, the authors'
+    rounding takes some to one and some to the other). Cost: the mean over scales of commitment * |sg(f_k) - f|^2 + |f_k - sg(f)|^2, where f_k is the sum
     so far. Source: VAR, Tian et al. 2024, arXiv:2404.02905, algorithms 1 and 2.
     """
 
@@ -35,6 +36,7 @@ class Pyramid(Bottleneck):
         phis: int = 4,
         commitment: float = 0.25,
         restart: float = 0.1,
+        phi_of: Sequence[int] | None = None,
     ):
         super().__init__()
         self.scales = [(s, s) if isinstance(s, int) else tuple(s) for s in scales]
@@ -50,7 +52,9 @@ class Pyramid(Bottleneck):
         self.phi = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(phis))
         tick = torch.linspace(1 / 3 / phis, 1 - 1 / 3 / phis, phis, device="cpu")  # models/quant.py of the authors
         last = max(len(self.scales) - 1, 1)
-        self.phi_of = [int((tick - k / last).abs().argmin()) for k in range(len(self.scales))]
+        self.phi_of = [int((tick - k / last).abs().argmin()) for k in range(len(self.scales))] if phi_of is None else list(phi_of)
+        if len(self.phi_of) != len(self.scales) or set(self.phi_of) != set(range(phis)):
+            raise BadArgument(f"expected phi_of to say one of {phis} convolutions for each of {len(self.scales)} scales, each at least once; found {phi_of}")
         self.register_buffer("spread", torch.ones(()))  # of f, so that the context has unit variance
 
     @property

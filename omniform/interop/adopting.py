@@ -219,10 +219,10 @@ def paper(name: str, size: str | None = None) -> Recipe:
 
 
 def load_tokenizer(file: Path, name: str, size: str | None = None, *, pickled: bool = False) -> System | CodecSystem:
-    """What the tokens of a paper's checkpoint come from, where that is a bare file of the same repository and size."""
+    """What the tokens of a paper's checkpoint come from, where that is a bare file of a repository as well."""
     if (codec := PAPERS[name].codec) is None:
         raise CheckpointError(f"{file} is a bare file, and what the tokens of {name} come from is read from a folder of ours or of diffusers; give that")
-    return load_paper(file, paper(codec, size), pickled=pickled)
+    return load_paper(file, paper(codec[0], codec[1] or size), pickled=pickled)
 
 
 def load_paper(file: Path, recipe: Recipe, around: tuple[Recipe, Codec] | None = None, *, pickled: bool = False) -> System | CodecSystem:

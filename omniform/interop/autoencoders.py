@@ -23,19 +23,19 @@ BLOCKS = ("down_block_types", "DownEncoderBlock2D", "AttnDownEncoderBlock2D", -1
 """(name of a setting, a block, one that looks around too, and where that may stand: at the coarsest resolution)."""
 
 
-def _widths(asked: Asked) -> tuple[tuple[int, ...], bool]:
-    """Of each resolution, and whether the blocks of the coarsest look around."""
+def _widths(asked: Asked) -> tuple[tuple[int, ...], bool | tuple[bool, bool]]:
+    """Of each resolution, and whether the blocks of the coarsest look around, or so in the encoder and in the decoder."""
     widths = asked("block_out_channels", (list, tuple), (64,))
     if not 0 < len(widths) <= 10 or not all(isinstance(w, int) and 0 < w < 1 << 16 for w in widths):
         raise CheckpointError(f"{asked.of}: its configuration says block_out_channels is {widths!r}, which nothing has; fetch it again")
-    coarse = list(asked("down_block_types", (list, tuple), ()))[-1:] == ["AttnDownEncoderBlock2D"]
+    coarse = []
     for name, usual, looking, place in BLOCKS:
-        wanted = [usual] * len(widths)
-        wanted[place] = looking if coarse else usual
-        kinds = list(asked(name, (list, tuple), [usual]))
+        kinds, wanted = list(asked(name, (list, tuple), [usual])), [usual] * len(widths)
+        coarse += [bool(kinds) and kinds[place] == looking]
+        wanted[place] = looking if coarse[-1] else usual
         if kinds != wanted:
             raise CheckpointError(f"{asked.of} has {name}={kinds!r}, and {wanted!r} is built here; use a checkpoint without others")
-    return tuple(widths), coarse
+    return tuple(widths), coarse[0] if coarse[0] == coarse[1] else (coarse[0], coarse[1])
 
 
 def _sides(asked: Asked, stride: int) -> tuple[int, int]:
@@ -66,8 +66,9 @@ def _read(config: Mapping[str, Any], of: str) -> tuple[Asked, dict[str, Any], di
 
 def _ties(prefix: str, network: Mapping[str, Any]) -> list[Tie]:
     """Ours are rows of layers, theirs are nested."""
-    sizes, maps = (network["widths"], network["depth"], network["looks"], network["coarse"]), network.get("maps", (True, True))
-    return [*_row(prefix + "encoder.", _encoder(*sizes, maps[0])), *_row(prefix + "decoder.", _decoder(*sizes, maps[1]))]
+    sizes, coarse, maps = (network["widths"], network["depth"], network["looks"]), network["coarse"], network.get("maps", (True, True))
+    both = (coarse, coarse) if isinstance(coarse, bool) else coarse
+    return [*_row(prefix + "encoder.", _encoder(*sizes, both[0], maps[0])), *_row(prefix + "decoder.", _decoder(*sizes, both[1], maps[1]))]
 
 
 def _row(ours: str, names: list[tuple[str, str]]) -> list[Tie]:

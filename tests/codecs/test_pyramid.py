@@ -1,9 +1,11 @@
 """The pyramid: its bookkeeping, and a context that knows coarser scales only."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from omniform import recipes
 from omniform.codecs.bottleneck import rows_of
 from omniform.codecs.pyramid import Pyramid
 from omniform.core.errors import BadArgument, CodecError, ShapeError
@@ -56,6 +58,19 @@ def test_phis_are_shared_as_published():
     ten = Pyramid((1, 2, 3, 4, 5, 6, 8, 10, 13, 16), codes=4, channels=1, size=(16, 16))
     ticks = [1 / 12 + i * (10 / 12) / 3 for i in range(4)]
     assert ten.phi_of == [min(range(4), key=lambda i: abs(ticks[i] - k / 9)) for k in range(10)] and len(ten.phi) == 4
+
+
+def test_the_released_tokenizer_shares_phis_by_its_rounding():
+    """Scales 2 and 7 lie halfway between two ticks; in numpy's float64, as in models/quant.py, they fall to 1 and 3."""
+    ticks = np.linspace(1 / 3 / 4, 1 - 1 / 3 / 4, 4)
+    want = [int(np.argmin(np.abs(ticks - k / 9))) for k in range(10)]
+    codec = recipes.get("pyramid").sized("ch160").codec
+    assert codec.args["bottleneck"].build(size=(16, 16)).phi_of == want
+    given = Pyramid(SCALES, codes=32, channels=4, size=SIZE, phi_of=(0, 1, 2, 3, 0)).eval()
+    ids = torch.randint(32, (2, 49))
+    with torch.no_grad():
+        h = given.book.lookup(ids).mT.unflatten(2, SIZE)
+        torch.testing.assert_close(given.said(ids, 4), h / 2 + given.phi[0](h) / 2)
 
 
 @pytest.mark.parametrize("scale", range(5))
@@ -128,6 +143,9 @@ def test_the_residual_falls_with_scale_when_trained():
 def test_what_does_not_fit_is_refused(part):
     with pytest.raises(BadArgument, match="two axes"):
         part.space((Axis("latent", 49),))
+    for phi_of in ((0, 1, 2, 3), (0, 1, 2, 2, 1), (0, 1, 2, 3, 4)):
+        with pytest.raises(BadArgument, match="one of 4 convolutions for each of 5 scales"):
+            Pyramid(SCALES, codes=32, channels=4, size=SIZE, phi_of=phi_of)
     with pytest.raises(ShapeError):
         part.grown(None, torch.zeros(1, 3, 1, dtype=torch.long), 1)
     tokens = tokens_of(part)

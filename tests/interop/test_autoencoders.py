@@ -35,6 +35,9 @@ KLS = {
         **BASE, "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
         "block_out_channels": (8, 12), "layers_per_block": 2,
     },
+    "kl that looks around where it is coarse in its encoder alone": {
+        **BASE, **blocks(2), "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], "block_out_channels": (8, 12),
+    },
     "kl of one resolution": {**BASE, **blocks(1), "block_out_channels": (8,), "in_channels": 1, "out_channels": 1, "norm_num_groups": 2, "sample_size": [9, 9]},
 }
 VQS = {
@@ -111,6 +114,8 @@ def test_a_network_has_the_stride_of_its_codec():
         Convolutions((8, 6), groups=4)
     with pytest.raises(BadArgument, match="a map on both sides"):
         Convolutions((8,), groups=4, inner=3, maps=(True, False))
+    with pytest.raises(BadArgument, match="an odd side of the maps' kernel, found 2"):
+        Convolutions((8,), groups=4, side=2)
 
 
 @pytest.mark.parametrize("way, sizes, middle, num", [("encoder", (1, 4), -1, 2), ("decoder", (4, 1), 0, 3)])

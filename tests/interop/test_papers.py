@@ -18,9 +18,16 @@ from omniform.interop.adopting import _network as own_of
 from omniform.interop.adopting import paper
 from omniform.interop.papers import PAPERS
 
-_SPEC = importlib.util.spec_from_file_location("titoks", Path(__file__).with_name("titoks.py"))
-titoks = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(titoks)
+
+def beside(name: str):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+titoks, tokenizers = beside("titoks"), beside("tokenizers")
 SHAPES = Path(__file__).parent / "shapes"
 
 
@@ -40,12 +47,15 @@ def listed(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 LISTS = {name: listed(name) for name in PAPERS}
+REFUSED = {"vqgan": {"f16-1024", "f16-16384"}, "kl": {"light"}, "pyramid": {"f16"}}
+BESIDES = {r"loss\..*|model_ema\.(decay|num_updates)"}
+"""What a checkpoint holds besides the module whose names are listed."""
 
 
 def test_every_published_size_is_listed():
     for name, sizes in LISTS.items():
         published = set(paper(name).sizes) - {"XL/2-GVP", "XL/2-VP"}  # SiT's paths: the same network
-        assert set(sizes) == published, name
+        assert set(sizes) == published - REFUSED.get(name, set()), name
 
 
 @pytest.mark.parametrize("name, size", [(name, size) for name, sizes in LISTS.items() for size in sizes])
@@ -56,13 +66,15 @@ def test_a_table_is_one_to_one_and_complete(name, size):
     wanted = table.their_shapes(own)
     left = {n for n in theirs if n not in wanted}
     assert all(any(re.fullmatch(pattern, n) for pattern, _ in table.ignored) for n in left)
-    assert all(any(re.fullmatch(pattern, n) for n in left) for pattern, _ in table.ignored), "something is ignored that they do not have"
+    assert all(any(re.fullmatch(pattern, n) for n in left) for pattern, _ in table.ignored if pattern not in BESIDES), "ignored, and they have none"
 
 
 def small(name, size=None):
     """A recipe of the family with a narrow network of its real kind."""
     if name == "titok":
         return titoks.small()
+    if name in tokenizers.SIZES:
+        return tokenizers.small(name)
     if name == "mar":
         half = {f"network.backbone.{h}.{k}": v for h in ("encoder", "decoder") for k, v in (("depth", 1), ("block.mixer.heads", 2))}
         changes = {**half, "network.width": 16, "network.head.depth": 1, "network.head.hidden": 8, "network.backbone.buffer": 3}

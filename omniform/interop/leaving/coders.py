@@ -88,8 +88,8 @@ def coded(codec: Codec, spec: Spec, prefix: str = "codec.", changes: Mapping[str
 def _pictured(codec: Autoencoder, made: Any) -> dict[str, Any]:
     """What AutoencoderKL and VQModel both say."""
     kinds = {name: [usual] * len(made.widths) for name, usual, _, _ in autoencoders.BLOCKS}
-    for name, _, looking, place in autoencoders.BLOCKS if made.coarse else ():
-        kinds[name][place] = looking
+    for (name, usual, looking, place), looks in zip(autoencoders.BLOCKS, made.coarse, strict=True):
+        kinds[name][place] = looking if looks else usual
     return {
         "in_channels": codec.shape[0],
         "out_channels": codec.shape[0],

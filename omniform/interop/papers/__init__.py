@@ -1,10 +1,11 @@
 """Checkpoints of papers' own repositories, bare files of weights without a configuration: which recipe it is must be said, and tables follow from our shapes.
 
-Only the network is in them: the autoencoder that their tokens come from is a file of its own, read here for TiTok.
+Only the network is in them: the autoencoder that their tokens come from is a file of its own, which is read here as well for some.
 """
 
 from __future__ import annotations
 
+from .convolutional import KL, PYRAMID, VQGAN
 from .dit import DIT, SIT
 from .llamagen import LLAMAGEN
 from .mar import MAR
@@ -26,5 +27,8 @@ PAPERS: dict[str, Paper] = {
     "starflow-text": STARFLOW_TEXT,
     "titok-maskgit": TITOK,
     "titok": TOKENIZER,
+    "vqgan": VQGAN,
+    "kl": KL,
+    "pyramid": PYRAMID,
 }
 """By the name of a recipe."""

@@ -68,5 +68,5 @@ def sit(own: Own) -> Table:
     return dit(own, "SiT", half=True)
 
 
-DIT = Paper("DiT", dit)
-SIT = Paper("SiT", sit, {"network.time.scale": 1.0})
+DIT = Paper("DiT", dit, codec=("kl", "f8"))
+SIT = Paper("SiT", sit, {"network.time.scale": 1.0}, codec=("kl", "f8"))

@@ -31,5 +31,5 @@ def llamagen(own: Own) -> Table:
     return Table("LlamaGen", ties, fixed={MAIN + "embed.mask": 0.0})
 
 
-LLAMAGEN = Paper("LlamaGen", llamagen, {"network.backbone.rotary.interleaved": True})
+LLAMAGEN = Paper("LlamaGen", llamagen, {"network.backbone.rotary.interleaved": True}, codec=("vqgan", "VQ-16"))
 """Its rotation turns neighbours."""

@@ -61,4 +61,4 @@ def mar(own: Own) -> Table:
     return Table("MAR", ties, cuts=cuts)
 
 
-MAR = Paper("MAR", mar)
+MAR = Paper("MAR", mar, codec=("kl", "f16"))

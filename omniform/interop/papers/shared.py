@@ -23,13 +23,13 @@ BOTH = ("weight", "bias")
 class Paper:
     """of: whose. table: from the names and shapes of ours, without the codec's where there is a network besides. changes: by path, what makes the recipe theirs
     to the number. refused: from names and shapes of theirs and what they are to be read as, why they are not read. codec: the recipe of this table whose
-    checkpoints, of the same size, its tokens come from."""
+    checkpoints its tokens come from, and of which size (None: its own)."""
 
     of: str
     table: Callable[[Own], Table]
     changes: Mapping[str, Any] = field(default_factory=dict)
     refused: Callable[[Own, Recipe], str | None] = lambda theirs, recipe: None
-    codec: str | None = None
+    codec: tuple[str, str | None] | None = None
 
 
 def pairs(ours: str, theirs: str, *named: tuple[str, str]) -> list[Tie]:

@@ -61,4 +61,4 @@ def _bert(own: Own) -> Table:
     return Table("TiTok", ties, cuts=cuts)
 
 
-TITOK = Paper("TiTok", titok, codec="titok")
+TITOK = Paper("TiTok", titok, codec=("titok", None))

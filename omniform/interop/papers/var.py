@@ -41,5 +41,5 @@ def var(own: Own) -> Table:
     return Table("VAR", ties, ignored)
 
 
-VAR = Paper("VAR", var, {"conditions": {"label": (Spec(ClassLabel, {"classes": 1000}), ("modulate", "start"))}})
+VAR = Paper("VAR", var, {"conditions": {"label": (Spec(ClassLabel, {"classes": 1000}), ("modulate", "start"))}}, codec=("pyramid", "ch160"))
 """Its class is also what the first place holds."""

@@ -17,6 +17,7 @@ RECIPE = PYRAMID.but(
         Source("2503.07076", "NFIG: Autoregressive Image Generation with Next-Frequency Prediction", code="Pride-Huang/NFIG", at="section 3.1"),
         *PYRAMID.source,
     ),
+    sizes={"f16": {}},
     tiny={**PYRAMID.tiny, "codec.bottleneck": Spec(Bands, {**PYRAMID.tiny["codec.bottleneck"].args})},
     facts=(Fact("tokens", "f16", 680, 0, "section 4.1: scales 1 to 16"),),
 )

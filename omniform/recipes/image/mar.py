@@ -31,7 +31,7 @@ RECIPE = Recipe(
     family="masked-autoregressive",
     modality="image",
     source=(Source("2406.11838", "Autoregressive Image Generation without Vector Quantization", code="LTH14/mar", at="sections 3.2 to 3.4"),),
-    codec=KL.codec.but({"stride": 16, "bottleneck.channels": 16}),
+    codec=KL.sized("f16").codec,
     shape=(3, 256, 256),
     conditions={"label": (Spec(ClassLabel, {"classes": 1000}), "prefix")},
     network=Spec(
@@ -123,6 +123,7 @@ RECIPE = Recipe(
         Fact("parameters", "B", 207.92e6, 0.0001, "official code, counted; README 208 M"),
         Fact("parameters", "L", 478.33e6, 0.0001, "official code, counted; README 479 M"),
         Fact("parameters", "H", 942.40e6, 0.0001, "official code, counted; README 943 M"),
+        Fact("codec_parameters", "B", 66_456_019, 0, "official code, counted"),
         Fact("tokens", "B", 256, 0, "section 4.1"),
         Fact("steps", "B", 256, 0, "table 4"),
     ),

@@ -30,7 +30,7 @@ RECIPE = Recipe(
             "2404.02905", "Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction", code="FoundationVision/VAR", at="section 3"
         ),
     ),
-    codec=PYRAMID.codec,
+    codec=PYRAMID.sized("ch160").codec,
     shape=(3, 256, 256),
     conditions={"label": (Spec(ClassLabel, {"classes": 1000}), "modulate")},
     network=Spec(
@@ -75,6 +75,7 @@ RECIPE = Recipe(
         Fact("parameters", "d20", 600.92e6, 0.0001, "official code, counted; README 600 M"),
         Fact("parameters", "d24", 1033.4e6, 0.0001, "official code, counted; README 1.0 B"),
         Fact("parameters", "d30", 2010.0e6, 0.0001, "official code, counted; README 2.0 B"),
+        Fact("codec_parameters", "d16", 108_948_355, 0, "official code, counted"),
         Fact("tokens", "d16", 680, 0, "utils/arg_util.py"),
         Fact("steps", "d16", 10, 0, "utils/arg_util.py: ten scales"),
     ),
