@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from omniform.codecs.text import TextCodec
 from omniform.conditions.conditioning import ClassLabel
 from omniform.core.errors import BadArgument, ConditionError, DataError, ShapeError
 from omniform.core.spec import Spec
@@ -104,7 +105,7 @@ def suits(system: System | CodecSystem, dataset: Dataset) -> None:
             f"{tuple(dataset.shape)}; "
             "use the data that it was built for, or build one for this"
         )
-    if dataset.modality == "text" and len(dataset.train):
+    if dataset.modality == "text" and isinstance(system.codec, TextCodec) and len(dataset.train):
         system.codec.encode(dataset.train.batch([0]).data)  # too long, or in letters that it does not know
     if isinstance(system, System):
         _same_classes(system.conditioning.parts, dataset)
