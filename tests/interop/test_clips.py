@@ -146,15 +146,16 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_gradients_are_equal(name):
+    """In double precision: in single their rounding is 2e-5 of the largest, after as many convolutions each way."""
     model, system, x = made(name)
-    codec = system.codec
-    target = torch.rand(x.shape, generator=torch.Generator().manual_seed(4))
+    model, codec, x = model.double(), system.codec.double(), x.double()
+    target = torch.rand(x.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     said = codec.decoder(codec.bottleneck.gaussian(codec.encoder(x))[0])
     (said.clamp(-1, 1) - target).square().mean().backward()
     (decoded(model, model.encode(x.transpose(1, 2)).latent_dist.mean).clamp(-1, 1) - target).square().mean().backward()
     for ours, theirs in WEIGHTS[name](codec, model):
         assert float(theirs.weight.grad.abs().max()) > 0
-        close(ours.weight.grad, theirs.weight.grad, 1e-4)
+        close(ours.weight.grad, theirs.weight.grad, 1e-5)
 
 
 def test_a_folder(tmp_path):
