@@ -16,9 +16,19 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 seed_option = click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Of everything that is drawn [default: 0].")
 
 
+def _whole_numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Numbers between commas."""
+    if value is None:
+        return None
+    if not all(part.strip().isdigit() and int(part) for part in value.split(",")):
+        raise click.BadParameter(f"expected whole numbers above 0 between commas, such as 25,3,256,256, found {value!r}")
+    return tuple(int(part) for part in value.split(","))
+
+
 def bare_options(command: F) -> F:
     """What a paper's own checkpoint, a bare file, does not say; the help has one line for all, as a screen is short."""
     for option in (
+        click.option("--shape", metavar="N,N,N,N", callback=_whole_numbers, hidden=True, help="Of clips: frames,colours,rows,columns."),
         click.option("--pickled", is_flag=True, hidden=True, help="Weights may be read from a .bin, tensors only."),
         click.option("--encoder", metavar="NAME", hidden=True, help="Of a bare file: who reads its captions."),
         click.option("--codec", metavar="PATH", hidden=True, help="Of a bare file: what its tokens come from."),
@@ -33,7 +43,7 @@ def system_of(run: str, how: dict[str, Any]) -> Any:
     """The system at RUN, with what `bare_options` said taken out of how."""
     from omniform.verbs.building import system_at
 
-    said = {name: how.pop(name) for name in ("recipe", "size", "codec", "encoder", "pickled")}
+    said = {name: how.pop(name) for name in ("recipe", "size", "codec", "encoder", "pickled", "shape")}
     if said["recipe"] is None and any(said[name] is not None for name in ("size", "codec", "encoder")):
         raise click.UsageError("--size, --codec and --encoder are of a bare file of weights; say --as NAME with them")
     return system_at(run, **said)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from click.testing import CliRunner
 from diffusers import (
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
@@ -17,8 +18,10 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from PIL import Image
 
 import omniform as of
+from omniform.cli import PROGRAM
 from omniform.core.errors import CheckpointError
 from omniform.core.rng import Rng
 
@@ -121,6 +124,19 @@ def folder(place, name="wan", **index):
     PIPELINES[name]().save_pretrained(place)
     said = json.loads((place / "model_index.json").read_text())
     (place / "model_index.json").write_text(json.dumps({**said, **index}))
+
+
+def test_a_prompt_typed_becomes_a_clip(tmp_path):
+    pipeline = ltx_video(FlowMatchEulerDiscreteScheduler(**BY_SIZE))
+    reader, tokenizer = t5_part(tmp_path / "parts")
+    LTXPipeline(pipeline.scheduler, pipeline.vae, reader, tokenizer, pipeline.transformer).save_pretrained(tmp_path / "whole")
+    words = ["sample", str(tmp_path / "whole"), "--shape", "9,3,32,32", "--prompt", PROMPTS[0], "--steps", "2", "--out", str(tmp_path / "x.gif")]
+    done = CliRunner().invoke(PROGRAM, words)
+    assert done.exit_code == 0, done.output + done.stderr
+    with Image.open(tmp_path / "x.gif") as clip:
+        assert clip.n_frames == 9
+    wrong = CliRunner().invoke(PROGRAM, [*words[:3], "9x3", *words[4:]])
+    assert wrong.exit_code == 2 and "such as 25,3,256,256, found '9x3'" in wrong.stderr
 
 
 @pytest.mark.parametrize("name, shape", [("wan", (81, 3, 480, 832)), ("ltx of 0.9.5", (161, 3, 512, 704))])
