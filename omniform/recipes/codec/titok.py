@@ -2,8 +2,8 @@
 
 Yu et al. 2024, arXiv:2406.07550, section 3.2; sizes of section 4.1 and of the official code, whose networks these are after their second stage: pictures by
 way of the codes and the convolutional decoder of MaskGIT's VQGAN (section 3.3), a class token in both towers, the numbers of the latents regrouped. The paper
-teaches the towers that VQGAN's codes first, then its decoder by features and a critic; here all learns at once, from squared error. "tiny" says pixels itself: soft codes
-without the first stage had learnt nothing after 400 steps.
+teaches the towers that VQGAN's codes first, then its decoder by features and a critic; here all learns at once, from squared error. "tiny" says pixels itself:
+soft codes without the first stage had learnt nothing after 400 steps.
 """
 
 from ...backbones.attention import Attention
