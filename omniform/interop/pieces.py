@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from ..core.errors import CheckpointError
 from .files import json_of
 
+_Part = TypeVar("_Part")
 _MOST = 64 << 20
 """Bytes of a file of pairs or pieces that is believed (ours)."""
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -34,10 +35,13 @@ def written(folder: Path, slow: str) -> str | None:
         return whole.read_text(encoding="utf-8")
     if slow not in _SLOW or not (folder / _SLOW[slow][0]).is_file():
         return None
+    return json.dumps(json.loads(_SLOW[slow][1](folder).to_str()), ensure_ascii=False)
+
+
+def _made(folder: Path, part: Callable[[], _Part]) -> _Part:
+    """A part of the library's, out of a folder."""
     try:
-        return json.dumps(json.loads(_SLOW[slow][1](folder).to_str()), ensure_ascii=False)
-    except CheckpointError:
-        raise
+        return part()
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"the tokenizer in {folder} cannot be built ({(str(error) or type(error).__name__).splitlines()[0]}); fetch it again") from error
 
@@ -91,7 +95,8 @@ def _clip(folder: Path) -> Tokenizer:
     for mark in marks.values():
         if mark not in vocab:
             raise CheckpointError(f"{folder / 'vocab.json'} has no {mark!r}, which its tokenizer_config.json names; fetch both again")
-    model = Tokenizer(models.BPE(vocab=vocab, merges=pairs, continuing_subword_prefix="", end_of_word_suffix="</w>", unk_token=marks["unk_token"]))
+    ends = {"continuing_subword_prefix": "", "end_of_word_suffix": "</w>"}
+    model = Tokenizer(_made(folder, lambda: models.BPE(vocab=vocab, merges=pairs, unk_token=marks["unk_token"], **ends)))
     model.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     words = pre_tokenizers.Split(Regex(_CLIP_WORDS), "removed", invert=True)
     model.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
@@ -119,10 +124,10 @@ def _t5(folder: Path) -> Tokenizer:
     vocab = [*pieces, *((blank, 0.0) for blank in blanks)]
     if len({piece for piece, _ in vocab}) < len(vocab) or not set(marks.values()) <= {piece for piece, _ in pieces} or not 0 <= unknown < len(pieces):
         raise CheckpointError(f"{folder / 'spiece.model'} holds a piece twice, or has no {' or '.join(marks.values())}; fetch it again")
-    model = Tokenizer(models.Unigram(vocab, unk_id=unknown, byte_fallback=False))
+    model = Tokenizer(_made(folder, lambda: models.Unigram(vocab, unk_id=unknown, byte_fallback=False)))
     if charsmap:
         _sound(charsmap, folder / "spiece.model")
-        model.normalizer = normalizers.Precompiled(charsmap)
+        model.normalizer = _made(folder, lambda: normalizers.Precompiled(charsmap))
     model.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
     model.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     _marked(model, said, {**marks, **{blank: blank for blank in blanks}}, folder)
