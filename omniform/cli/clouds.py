@@ -12,28 +12,39 @@ from omniform.cli.pictures import file_of, in_folder, one_file, place_of_files
 
 GAP = 0.2
 """Between clouds that lie side by side in a file, as a share of the widest (ours)."""
-FORMATS = {"points": (".ply", ".obj", ".npz"), "atoms": (".xyz", ".npz"), "motion": (".npz",), "parts": (".png",)}
+FORMATS = {"points": (".ply", ".obj", ".npz"), "atoms": (".xyz", ".npz"), "motion": (".npz",), "latents": (".npz",), "parts": (".png",)}
 """By what is written, the usual one first."""
+_CALLED = {
+    "points": "a cloud",
+    "atoms": "atoms",
+    "motion": "motion",
+    "latents": "what an autoencoder makes pictures of",
+    "parts": "a sequence of text and picture",
+}
 
 
 def kind_of(modality: str, shape: Sequence[int]) -> str | None:
     """What examples of a modality are written as here; None: as pictures."""
     if modality in ("any", "motion"):
         return {"any": "parts"}.get(modality, modality)
+    if modality in ("image", "video") and (len(shape) < 3 or shape[-3] not in (1, 3)):  # no colours: what an autoencoder would make pictures of
+        return "latents"
     return None if modality != "three_d" else "points" if shape[-1] == 3 else "atoms"
 
 
 def writer(out: Path, kind: str, labels: Sequence[Any] | None = None) -> Callable[[Any], list[str]]:
-    """What writes points (N, P, 3), atoms (N, A, 13), motions (N, 1, channels, frames) or Parts of texts and pictures to one file or to a folder, motions there
-    as a .csv each, a line a frame; labels: a row each, of which atoms need theirs.
+    """What writes points (N, P, 3), atoms (N, A, 13), motions (N, 1, channels, frames), latents (N, ...) or Parts of texts and pictures to one file or to a
+    folder, motions there as a .csv each, a line a frame; labels: a row each, of which atoms need theirs.
 
     Refuses a place that cannot be written to, before anything is drawn.
     """
-    whole = place_of_files(out, FORMATS[kind], {"points": "a cloud", "atoms": "atoms", "motion": "motion", "parts": "a sequence of text and picture"}[kind])
+    whole = place_of_files(out, FORMATS[kind], _CALLED[kind])
     if kind == "parts":
         return lambda made: _parts(out, made.each[0], made.each[1], whole)
     if out.suffix == ".npz":
         return lambda made: [one_file(out, _arrays(made, kind, labels))]
+    if kind == "latents":
+        return lambda made: in_folder(out, [{".npz": _arrays(latent[None], kind, None)} for latent in made])
     if kind == "motion":
         return lambda made: in_folder(out, [{".csv": file_of(motion[0].T, enlarge=False)} for motion in made])
     if kind == "atoms":

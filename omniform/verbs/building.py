@@ -150,6 +150,8 @@ def load(
         raise CheckpointError(f"{where} is a bare file of weights, which says nothing of its architecture; say recipe= ({known}) and size=, or --as and --size")
     if adopting.is_foreign(folder):
         return adopting.load_foreign(folder, pickled=pickled, name=str(where), shape=shape)
+    if (folder / "transformer" / "config.json").is_file():
+        raise CheckpointError(f"{where} holds a transformer of diffusers and no model_index.json, which says what belongs to it; write {where}/transformer")
     if folder.is_file():
         raise CheckpointError(f"{where} is a file; write the folder that omniform saved")
     if find_folder(folder / "checkpoint") is None and (folder / "codec").is_dir() and not (folder / "recipe.json").is_file():

@@ -42,6 +42,21 @@ def test_motions_typed(tmp_path):
     np.testing.assert_allclose(np.loadtxt(tmp_path / "each" / "0001.csv", delimiter=","), made[1, 0].T, rtol=1e-4, atol=1e-5)
 
 
+def test_latents_typed(tmp_path):
+    """A transformer of diffusers by itself makes what an autoencoder would make pictures of; the folder that it was exported to says where it is."""
+    of.export(of.load("shipped:dit"), "diffusers", tmp_path / "out")
+    said = typed("sample", tmp_path / "out", "-n", 1)
+    assert said.exit_code == 2 and said.stderr.rstrip().endswith("write " + str(tmp_path / "out" / "transformer"))
+    for out in ("x.npz", "each"):
+        done = typed("sample", tmp_path / "out" / "transformer", "--label", 3, "-n", 2, "--steps", 2, "--out", tmp_path / out)
+        assert done.exit_code == 0, done.output + done.stderr
+    made = np.load(tmp_path / "x.npz")
+    assert made["latents"].shape == (2, 4, 7, 7) and made["label"].tolist() == ["3", "3"]
+    np.testing.assert_array_equal(np.load(tmp_path / "each" / "0001.npz")["latents"][0], made["latents"][1])
+    wrong = typed("sample", tmp_path / "out" / "transformer", "--label", 3, "--out", tmp_path / "x.png")
+    assert wrong.exit_code == 2 and "what an autoencoder makes pictures of goes to a .npz or a folder, not to a .png" in wrong.stderr
+
+
 def test_points_lie_side_by_side_and_come_back(tmp_path):
     made = torch.randn(3, 5, 3, generator=torch.Generator().manual_seed(0))
     clouds.writer(tmp_path / "x.ply", "points")(made)
