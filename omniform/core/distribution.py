@@ -117,6 +117,10 @@ class Distribution(ABC):
         """As tokens of this kind have it, where several kinds are spoken of (heads.by_kind); else itself."""
         return self
 
+    def each(self, kind: Tensor) -> list[Distribution]:
+        """What is said at tokens of these kinds (L,), by the kinds that are told apart."""
+        return [self]
+
     def at(self, places: slice) -> Self:
         """The distribution of some of the asked places."""
         return self.mapped(lambda x: x[:, places])

@@ -30,6 +30,10 @@ class ByKind(Distribution):
         said = [self.heads[kind](h) for h in self.hidden]
         return said[0] if len(said) == 1 else type(said[0]).mix(said, self.weights)
 
+    def each(self, kind: Tensor) -> list[Distribution]:
+        places = [(kind == number).nonzero()[:, 0] for number in range(len(self.heads))]
+        return [self.mapped(lambda h, here=here: h[:, here]).of(number) for number, here in enumerate(places)]
+
     def nll(self, target: Says, *, rng: Rng) -> Tensor:
         self._refuse()
 

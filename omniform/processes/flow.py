@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.spec import Spec
 from ..core.tokens import Space, Tokens
-from .grids import Curve, GridKind, Levels, Sigmas, TimesKind, drawn, grid
+from .grids import Curve, GridKind, Levels, Sigmas, TimesKind, clock, drawn, grid
 from .masked import asked
 from .paths import Path, Predict, Prediction
 from .shown import Shown
@@ -251,8 +251,8 @@ class Flow(Process[Denoising]):
         device = state.tokens.doc.device
         t, s = (torch.tensor(times[state.step + i], dtype=torch.float64, device=device) for i in (0, 1))
         known = None if self.shown is None else torch.zeros_like(state.tokens.doc, dtype=torch.bool) if state.given is None else state.given
-        clock = partial(self.grid.told, steps=self.steps) if isinstance(self.grid, Sigmas) else None
-        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress, known, self.shown is not None and self.shown.told, clock)
+        told = self.shown is not None and self.shown.told
+        ask = _Asker(net, state.tokens, self.path, self.predict, state.progress, known, told, clock(self.grid, self.steps))
         noise = _Scaled(rng, self.temperature) if self.temperature != 1 else rng
         z, past = self.solver.step(ask, self.path, state.tokens.vec, t, s, state.past, noise)
         step, tokens = state.step + 1, replace(state.tokens, vec=z)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -29,6 +31,11 @@ def grid(kind: GridKind | Levels | Sigmas | Curve, steps: int, *, shift: float =
     elif kind != "uniform":
         raise BadArgument(f"a grid is 'uniform', 'cosine' or 'shifted', not {kind!r}")
     return [*(first + (1 - first) * u[:-1]).tolist(), 1.0]  # 1 exactly: solvers look for it
+
+
+def clock(kind: GridKind | Levels | Sigmas | Curve, steps: int) -> Callable[[Tensor], Tensor] | None:
+    """What the network is told at a time of a grid; None: that time."""
+    return partial(kind.told, steps=steps) if isinstance(kind, Sigmas) and kind.whole else None
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,7 @@ class Sigmas:
     whole: int = 0
 
     def told(self, t: Tensor, steps: int) -> Tensor:
-        """The time that the network is told at the time t of so many steps."""
-        if not self.whole:
-            return t
+        """The time that the network is told at the time t of so many steps, where shares are whole numbers to it."""
         shares = self._shares(steps)
         now = shares[(1 - shares - t.cpu()).abs().argmin()]  # 1 - t may have lost the last bit, and with it a whole number
         return (1 - (now * self.whole).floor() / self.whole).to(t)

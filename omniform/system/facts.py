@@ -18,7 +18,6 @@ from ..core.process import Ask
 from ..core.query import Answer, Query
 from ..core.rng import Rng
 from ..core.tokens import Space, Tokens
-from ..heads.by_kind import ByKind
 from .build import assemble
 from .counting import Counting, Shadow, Unstarted
 from .network import Tower
@@ -234,10 +233,7 @@ def _in_turn(net: Net, query: Query, asks: list[Ask]) -> float:
 
 def _spent(net: Net, query: Query, *, remember: bool = False) -> Counting:
     with Counting() as spent:
-        said: Any = net(query, remember=remember).distribution
-        if isinstance(said, ByKind):  # each place is answered by the head of its kind
-            for number in range(len(said.heads)):
-                said.mapped(lambda h, here=query.tokens.kind[0] == number: h[:, here.nonzero()[:, 0]]).of(number)
+        net(query, remember=remember).distribution.each(query.tokens.kind[0])  # a place is answered by the head of its kind
     return spent
 
 

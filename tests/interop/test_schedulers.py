@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 
 from omniform.core.errors import BadArgument, CheckpointError
 from omniform.interop.schedulers import scheduled
-from omniform.processes.grids import Levels, Sigmas, grid
+from omniform.processes.grids import Levels, Sigmas, clock, grid
 from omniform.processes.paths import Prediction
 
 
@@ -68,11 +68,11 @@ def test_trajectories_are_equal(name):
     path, solver, times = changes["process.path"].build(), changes["process.solver"].build(), changes["process.grid"].build()(steps)
     flows = changes["process.predict"] == "velocity"
     theirs = mine = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    clock = changes["process.grid"].build()
+    heard = clock(changes["process.grid"].build(), steps)
 
     def number(u):
         """What the network is told at our time."""
-        return 1000 * (1 - float(clock.told(u, steps) if isinstance(clock, Sigmas) else u)) - (0 if flows else 1)
+        return 1000 * (1 - float(u if heard is None else heard(u))) - (0 if flows else 1)
 
     learned, past = config.get("variance_type") == "learned_range", None
     assert len(scheduler.timesteps) == steps == len(times) - 1

@@ -289,3 +289,15 @@ def test_a_recipe_has_its_file_s_name(name):
     assert recipe.name == name
     assert recipe.modality == room or (room == "codec" and recipe.family == "latent")
     assert recipe.family in FAMILIES
+
+
+def test_a_place_is_answered_by_the_head_of_its_kind(monkeypatch):
+    """Of a text with a picture: the letters' head at the letters, the picture's at its tokens; by hand, a map of so many numbers each."""
+    from omniform.heads.by_kind import ByKind
+
+    recipe = recipes.get("transfusion").sized("tiny")
+    system, whole = built(recipe), counted(recipe).multiply_adds
+    text, picture = system.codec.space.parts
+    letters, tokens = system.network.towers["main"].head.each
+    monkeypatch.setattr(ByKind, "each", lambda self, kind: [self])
+    assert whole - counted(recipe).multiply_adds == text.length * letters.out.weight.numel() + picture.length * tokens.out.weight.numel()
